@@ -1,0 +1,35 @@
+//! The command line: one module a subcommand, the exit codes here.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod emulate;
+
+/// Attaches Google-signed ID tokens to outbound requests, in the proxy.
+#[derive(Debug, Parser)]
+#[command(name = "invoker", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a local metadata server
+    Emulate(emulate::Arguments),
+}
+
+/// Runs the command that the process's arguments name; 0 is success, 1 an error that was printed.
+pub(crate) fn run() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Emulate(arguments) => emulate::run(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("invoker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
