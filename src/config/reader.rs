@@ -1,0 +1,87 @@
+//! From text or a value to the schema, with the path of what does not fit and words for people.
+
+use serde::de::DeserializeOwned;
+
+use super::error::{ConfigError, ConfigErrors};
+
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, ConfigErrors> {
+    if !text.trim_start().starts_with('{') {
+        // Said here, since serde would quote the text, and it might be a key.
+        return Err(not_an_object(if text.trim().is_empty() {
+            "nothing"
+        } else {
+            "something else"
+        }));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(humanise)?;
+    deserializer
+        .end()
+        .map_err(|error| ConfigErrors::one("", format!("is no JSON: {error}")))?;
+    Ok(value)
+}
+
+pub(super) fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, ConfigErrors> {
+    if !value.is_object() {
+        return Err(not_an_object(kind(&value)));
+    }
+    serde_path_to_error::deserialize(value).map_err(humanise)
+}
+
+/// What a value is, without what it holds.
+pub(super) fn kind(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "a boolean",
+        serde_json::Value::Number(_) => "a number",
+        serde_json::Value::String(_) => "a string",
+        serde_json::Value::Array(_) => "a list",
+        serde_json::Value::Object(_) => "an object",
+    }
+}
+
+fn not_an_object(found: &str) -> ConfigErrors {
+    ConfigErrors::one(
+        "",
+        format!("found {found}, expected an object with `credentials` and `audiences`"),
+    )
+}
+
+fn humanise(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigErrors {
+    let path = error.path().to_string();
+    let path = if path == "." { String::new() } else { path };
+    let error = error.into_inner();
+    let problem = if error.is_data() {
+        in_plain_words(&without_position(&error))
+    } else {
+        // Here the position is what helps, and the path is only how far the reader came.
+        return ConfigErrors::one("", format!("is no JSON: {error}"));
+    };
+    let ConfigError { path, problem } = ConfigError { path, problem };
+    ConfigErrors::one(path, problem)
+}
+
+/// A path says more than a line of a text that nobody wrote in this shape.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
+}
+
+/// serde's words are Rust's; these are JSON's and YAML's.
+fn in_plain_words(problem: &str) -> String {
+    let found = problem
+        .strip_prefix("invalid type: ")
+        .or_else(|| problem.strip_prefix("invalid value: "))
+        .map(|rest| format!("found {rest}"));
+    let problem = found.unwrap_or_else(|| {
+        let value = problem.strip_prefix("unknown variant ");
+        value.map_or_else(
+            || problem.to_owned(),
+            |rest| format!("unknown value {rest}"),
+        )
+    });
+    let problem = problem.replacen("found sequence", "found a list", 1);
+    let problem = problem.replacen("found map", "found an object", 1);
+    problem.replacen("expected a sequence", "expected a list", 1)
+}

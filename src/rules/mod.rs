@@ -1,0 +1,262 @@
+//! From a request's head to what happens to it.
+//!
+//! The first rule that matches wins, and what decides must cost next to nothing: on the hit path
+//! each value that is read from the host is dearer than the whole look-up. So each value is asked
+//! for at most once, only when a rule that could still win names it, and the rules are indexed
+//! (`index`) instead of tried.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::audience::Audience;
+use crate::credential_headers::{HeaderPolicy, WrittenHeaders};
+
+mod annotation;
+mod authority;
+mod cluster;
+mod head;
+mod index;
+mod path;
+mod pattern;
+mod template;
+
+pub use annotation::Annotation;
+pub use authority::{Authority, AuthorityPattern, AuthorityPatternError};
+pub use cluster::{ClusterPattern, ClusterPatternError};
+pub use head::RequestHead;
+pub use path::{PathPrefix, PathPrefixError};
+pub use template::{Template, TemplateError};
+
+use head::Asked;
+use index::Index;
+
+/// One rule: what it names must all match.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// The clusters that it means; without one, all but Istio's passthrough clusters.
+    pub cluster: Option<ClusterPattern>,
+    /// The authorities that it means.
+    pub authority: Option<AuthorityPattern>,
+    /// The paths that it means.
+    pub path: Option<PathPrefix>,
+    /// What happens to requests that match.
+    pub action: Action,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// The request is left alone.
+    Bypass,
+    /// The request gets a token.
+    Attach {
+        /// Whom the token is for.
+        audience: RuleAudience,
+        /// How it is put into the request.
+        policy: Arc<HeaderPolicy>,
+    },
+}
+
+/// A rule's audience.
+#[derive(Debug, Clone)]
+pub enum RuleAudience {
+    /// The same for all requests.
+    Literal(Audience),
+    /// Put together from the request.
+    Template(Template),
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing says anything about it: it is left alone.
+    NoRule,
+    /// It is to be left alone.
+    Bypass {
+        /// Who said so.
+        source: RuleSource,
+    },
+    /// It gets a token.
+    Attach {
+        /// Who said so.
+        source: RuleSource,
+        /// Whom the token is for.
+        target: Target,
+        /// How it is put into the request.
+        policy: Arc<HeaderPolicy>,
+    },
+    /// It needs a token, but what should say for whom is no audience: an error, never a bypass.
+    InvalidAnnotation {
+        /// Where that stands: an annotation, or a rule whose template made no valid audience.
+        source: RuleSource,
+        /// What is wrong, after the place's name.
+        problem: String,
+    },
+}
+
+/// What decided about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleSource {
+    /// A rule, by its place in the configuration's `audiences`, from 0.
+    Rule(usize),
+    /// What the route or the cluster carries.
+    Annotation(Annotation),
+}
+
+impl std::fmt::Display for RuleSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rule(index) => write!(formatter, "audiences[{index}]"),
+            Self::Annotation(annotation) => annotation.fmt(formatter),
+        }
+    }
+}
+
+/// Whom a token is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One of [`Rules::literals`], by its place there.
+    Literal(usize),
+    /// Derived from the request or read from an annotation, and none of the literals.
+    Derived(Audience),
+}
+
+/// All rules of a configuration.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// For each rule with a literal audience, its place in `literals`.
+    targets: Vec<Option<usize>>,
+    literals: Vec<Audience>,
+    by_audience: HashMap<Audience, usize>,
+    index: Index,
+    /// What annotations get; `None` if they are not honoured.
+    annotated: Option<Arc<HeaderPolicy>>,
+    written: WrittenHeaders,
+}
+
+impl Rules {
+    /// Takes the rules in their order. With `annotated`, what route and cluster carry is honoured
+    /// too, before the rules, and written as that policy says.
+    pub fn new(rules: Vec<Rule>, annotated: Option<Arc<HeaderPolicy>>) -> Self {
+        let mut literals = Vec::new();
+        let mut by_audience = HashMap::new();
+        let targets = rules
+            .iter()
+            .map(|rule| {
+                let Action::Attach {
+                    audience: RuleAudience::Literal(audience),
+                    ..
+                } = &rule.action
+                else {
+                    return None;
+                };
+                Some(*by_audience.entry(audience.clone()).or_insert_with(|| {
+                    literals.push(audience.clone());
+                    literals.len() - 1
+                }))
+            })
+            .collect();
+        let policies = rules.iter().filter_map(|rule| match &rule.action {
+            Action::Attach { policy, .. } => Some(&**policy),
+            Action::Bypass => None,
+        });
+        let written = WrittenHeaders::of(policies.chain(annotated.as_deref()));
+        let index = Index::new(&rules);
+        Self {
+            rules,
+            targets,
+            literals,
+            by_audience,
+            index,
+            annotated,
+            written,
+        }
+    }
+
+    /// The rules in their order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The audiences that are known beforehand, each once.
+    pub fn literals(&self) -> &[Audience] {
+        &self.literals
+    }
+
+    /// Whether what route and cluster carry is honoured.
+    pub fn honours_annotations(&self) -> bool {
+        self.annotated.is_some()
+    }
+
+    /// All headers that a token can be written to.
+    pub fn headers_written(&self) -> &WrittenHeaders {
+        &self.written
+    }
+
+    /// The audience of a decision.
+    pub fn audience<'a>(&'a self, target: &'a Target) -> Option<&'a Audience> {
+        match target {
+            Target::Literal(index) => self.literals.get(*index),
+            Target::Derived(audience) => Some(audience),
+        }
+    }
+
+    /// Decides about a request.
+    pub fn decide(&self, head: &impl RequestHead) -> Decision {
+        if let Some(policy) = &self.annotated
+            && let Some(decision) =
+                annotation::decide(head, |audience| self.target(audience), policy)
+        {
+            return decision;
+        }
+        let asked = Asked::new(head);
+        match self.index.find(&self.rules, &asked) {
+            Some(index) => self.apply(index, &asked),
+            None => Decision::NoRule,
+        }
+    }
+
+    fn apply(&self, index: usize, asked: &Asked<'_, impl RequestHead>) -> Decision {
+        let source = RuleSource::Rule(index);
+        let (audience, policy) = match self.rules.get(index).map(|rule| &rule.action) {
+            None | Some(Action::Bypass) => return Decision::Bypass { source },
+            Some(Action::Attach { audience, policy }) => (audience, policy),
+        };
+        let target = match (self.targets.get(index), audience) {
+            (Some(Some(literal)), _) => Target::Literal(*literal),
+            (_, RuleAudience::Literal(audience)) => Target::Derived(audience.clone()),
+            (_, RuleAudience::Template(template)) => {
+                let segment = template.needs_path().then(|| asked.path()).flatten();
+                match template.derive(
+                    asked.authority().map(Authority::as_str),
+                    segment.and_then(path::first_segment),
+                ) {
+                    Ok(audience) => self.target(audience),
+                    Err(error) => {
+                        return Decision::InvalidAnnotation {
+                            source,
+                            problem: error.to_string(),
+                        };
+                    }
+                }
+            }
+        };
+        Decision::Attach {
+            source,
+            target,
+            policy: Arc::clone(policy),
+        }
+    }
+
+    /// A literal's place, so that one audience never has two homes in the store.
+    fn target(&self, audience: Audience) -> Target {
+        match self.by_audience.get(&audience) {
+            Some(literal) => Target::Literal(*literal),
+            None => Target::Derived(audience),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
