@@ -1,9 +1,21 @@
 //! Invoker attaches Google-signed ID tokens to outbound requests.
 
 pub mod audience;
+pub mod authenticator;
 pub mod config;
 pub mod credential_headers;
+pub mod error;
+pub mod http;
+pub mod invoker;
 pub mod rules;
+pub mod source;
+pub mod store;
+pub mod time;
+pub mod token;
+
+mod host;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod emulator;
+
+pub use invoker::Invoker;

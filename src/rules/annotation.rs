@@ -112,14 +112,19 @@ pub(super) fn decide(
                 target: target(audience),
                 policy: Arc::clone(policy),
             },
-            Err(problem) => Decision::InvalidAnnotation { source, problem },
+            Err(problem) => Decision::InvalidAnnotation {
+                source,
+                problem,
+                policy: Arc::clone(policy),
+            },
         }
     };
     for (disabled, audience) in [
         (Annotation::RouteDisabled, Annotation::RouteAudience),
         (Annotation::ClusterDisabled, Annotation::ClusterAudience),
     ] {
-        if let Some(decision) = read(disabled).and_then(|value| switched(disabled, &value)) {
+        if let Some(decision) = read(disabled).and_then(|value| switched(disabled, &value, policy))
+        {
             return Some(decision);
         }
         if let Some(value) = read(audience) {
@@ -140,14 +145,18 @@ pub(super) fn decide(
 }
 
 /// A boolean comes as one byte.
-fn switched(annotation: Annotation, value: &[u8]) -> Option<Decision> {
+fn switched(annotation: Annotation, value: &[u8], policy: &Arc<HeaderPolicy>) -> Option<Decision> {
     let source = RuleSource::Annotation(annotation);
     match value {
         [0] => None,
         [1] => Some(Decision::Bypass { source }),
         _ => {
             let problem = "is no boolean; write true or false, without quotes".to_owned();
-            Some(Decision::InvalidAnnotation { source, problem })
+            Some(Decision::InvalidAnnotation {
+                source,
+                problem,
+                policy: Arc::clone(policy),
+            })
         }
     }
 }

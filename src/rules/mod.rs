@@ -91,6 +91,8 @@ pub enum Decision {
         source: RuleSource,
         /// What is wrong, after the place's name.
         problem: String,
+        /// How a token would have been put into the request.
+        policy: Arc<HeaderPolicy>,
     },
 }
 
@@ -237,6 +239,7 @@ impl Rules {
                         return Decision::InvalidAnnotation {
                             source,
                             problem: error.to_string(),
+                            policy: Arc::clone(policy),
                         };
                     }
                 }

@@ -1,0 +1,111 @@
+//! What one VM knows about one audience: the first level of the cache, and who waits.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::{CalloutId, RequestId};
+use crate::audience::Audience;
+use crate::store::{Failure, RecordKey};
+use crate::time::{Monotonic, Now, UnixTime};
+use crate::token::Token;
+
+/// One audience.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) audience: Audience,
+    pub(super) key: RecordKey,
+    pub(super) cached: Option<Cached>,
+    /// How the last fetch failed, as far as this VM knows.
+    pub(super) failure: Option<Failure>,
+    /// In order of arrival, and so of their deadlines.
+    pub(super) waiters: VecDeque<Waiter>,
+    /// The callout of ours that is under way.
+    pub(super) flight: Option<CalloutId>,
+    /// When to look at the record again; `None` while nothing is wanted from it.
+    pub(super) look_at: Option<Monotonic>,
+    /// Whether somebody keeps it fresh when no request waits.
+    pub(super) keep: Keep,
+    /// For the eviction of the least recently used.
+    pub(super) last_used: u64,
+}
+
+/// A usable token, as long as it is.
+#[derive(Debug)]
+pub(super) struct Cached {
+    pub(super) token: Rc<Token>,
+    pub(super) usable_end: UnixTime,
+    pub(super) refresh_due: UnixTime,
+    pub(super) fetched_at: Monotonic,
+}
+
+/// A request that waits for a token.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) request: RequestId,
+    pub(super) deadline: Monotonic,
+}
+
+/// Which audiences have a token fetched for them without a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Always: the configuration spells it out, and it was asked for or is prefetched.
+    Fresh,
+    /// Used since its last token came: that token is refreshed once more.
+    Used,
+    /// Idle: nothing is fetched until a request asks.
+    Idle,
+}
+
+impl Entry {
+    pub(super) fn new(audience: Audience, key: RecordKey, keep: Keep) -> Self {
+        Self {
+            audience,
+            key,
+            cached: None,
+            failure: None,
+            waiters: VecDeque::new(),
+            flight: None,
+            look_at: None,
+            keep,
+            last_used: 0,
+        }
+    }
+
+    /// The token, while it may be attached.
+    pub(super) fn usable(&self, now: UnixTime) -> Option<&Cached> {
+        self.cached
+            .as_ref()
+            .filter(|cached| now < cached.usable_end)
+    }
+
+    /// When a token should come even though no request waits for it.
+    pub(super) fn wants_token_at(&self, now: UnixTime) -> Option<UnixTime> {
+        let refresh_due = self.usable(now).map(|cached| cached.refresh_due);
+        match self.keep {
+            Keep::Fresh => Some(refresh_due.unwrap_or(now)),
+            Keep::Used => refresh_due,
+            Keep::Idle => None,
+        }
+    }
+
+    /// Whether it should come now.
+    pub(super) fn wants_token(&self, now: UnixTime) -> bool {
+        self.wants_token_at(now).is_some_and(|at| now >= at)
+    }
+
+    /// Whether one more request changes nothing: there is a token and no refresh to start, or others
+    /// wait already and whatever changes wakes this VM.
+    pub(super) fn is_settled(&self, now: Now) -> bool {
+        if self.usable(now.unix).is_none() {
+            return !self.waiters.is_empty();
+        }
+        self.flight.is_some()
+            || !self.wants_token(now.unix)
+            || self.look_at.is_some_and(|at| now.monotonic < at)
+    }
+
+    /// Whether nothing would be lost with it but a token that nobody used of late.
+    pub(super) fn is_evictable(&self) -> bool {
+        self.waiters.is_empty() && self.flight.is_none()
+    }
+}

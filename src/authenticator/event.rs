@@ -1,0 +1,144 @@
+//! What an operator reads: one line at each event of a token's life, never one a request.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::audience::Audience;
+use crate::error::{Code, Denial};
+use crate::time::UnixTime;
+
+/// Something that is worth a line in the log, and sometimes a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A fetch brought a token.
+    Fetched {
+        /// For whom.
+        audience: Audience,
+        /// Which kind of success it was.
+        success: Success,
+        /// Whom the token names.
+        email: Option<String>,
+        /// Its `exp`.
+        expires_at: UnixTime,
+        /// From the callout's dispatch to its answer.
+        took: Duration,
+    },
+    /// A fetch brought none.
+    FetchFailed {
+        /// For whom.
+        audience: Audience,
+        /// Its stable name.
+        code: Code,
+        /// Which server, and why.
+        reason: String,
+        /// Until the next attempt.
+        retry_in: Duration,
+        /// Whether an old token still serves.
+        has_token: bool,
+        /// From the callout's dispatch to its answer.
+        took: Duration,
+    },
+    /// Requests were denied; at most one line a second, with the number of those in between.
+    Denied {
+        /// The newest denial.
+        denial: Denial,
+        /// How many since the last line.
+        count: u64,
+    },
+}
+
+/// Kinds of success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// Nobody had a token for the audience before.
+    First,
+    /// In time.
+    Refreshed,
+    /// After failures.
+    Recovered,
+}
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The life cycle's usual steps, but the first.
+    Debug,
+    /// Once per audience, and what ends trouble.
+    Info,
+    /// Trouble.
+    Warn,
+    /// Trouble that requests feel.
+    Error,
+}
+
+impl Event {
+    /// How loud it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Fetched {
+                success: Success::Refreshed,
+                ..
+            } => Level::Debug,
+            Self::Fetched { .. } => Level::Info,
+            Self::FetchFailed { .. } => Level::Warn,
+            Self::Denied { .. } => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetched {
+                audience,
+                success,
+                email,
+                expires_at,
+                ..
+            } => write!(
+                f,
+                "{}: aud={:?} email={:?} exp={}",
+                match success {
+                    Success::First => "first_token",
+                    Success::Refreshed => "refreshed",
+                    Success::Recovered => "recovered",
+                },
+                audience.as_str(),
+                email.as_deref().unwrap_or("-"),
+                expires_at.as_secs(),
+            ),
+            Self::FetchFailed {
+                audience,
+                code,
+                reason,
+                retry_in,
+                has_token,
+                ..
+            } => write!(
+                f,
+                "{} ({}): aud={:?} {reason}; next attempt in {:.1} s; {}",
+                if *has_token {
+                    "refresh_failed"
+                } else {
+                    "fetch_failed"
+                },
+                code.as_str(),
+                audience.as_str(),
+                retry_in.as_secs_f32(),
+                if *has_token {
+                    "the old token still serves"
+                } else {
+                    "there is no token to serve"
+                },
+            ),
+            Self::Denied { denial, count } => {
+                write!(
+                    f,
+                    "denied ({}): {} ({count} since the last such line)",
+                    denial.code.as_str(),
+                    denial.message
+                )
+            }
+        }
+    }
+}

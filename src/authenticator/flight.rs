@@ -1,0 +1,308 @@
+//! Fetches under way: from the lease that was won to the record that says how it ended.
+
+use std::time::Duration;
+
+use super::entries::EntryId;
+use super::event::{Event, Success};
+use super::{Authenticator, CalloutId, Output, backoff};
+use crate::error::{Code, FetchError};
+use crate::http::{CalloutError, Response};
+use crate::source::{Leg, Standing, Step};
+use crate::store::{Failure, PeerId, Record, SharedStore, Slot, StoredToken};
+use crate::time::{Monotonic, Now};
+use crate::token::Token;
+
+/// A lease outlives its callout by this much, so that the holder is heard before it is replaced.
+const LEASE_SLACK: Duration = Duration::from_secs(1);
+
+/// An answer this late is not awaited any more; hosts time out their callouts long before.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// Enough to get past neighbours that are themselves done after one swap each.
+const MAX_SWAPS: usize = 64;
+
+/// One callout and what it is for.
+#[derive(Debug)]
+pub(super) struct Flight {
+    entry: EntryId,
+    lease: u64,
+    leg: Leg,
+    started: Monotonic,
+    /// Whether the record holds our lease; a derived audience whose slot is taken flies without.
+    is_shared: bool,
+    pub(super) until: Monotonic,
+    /// Its time is up; its answer may still bring a token, but no failure.
+    pub(super) given_up: bool,
+}
+
+impl Authenticator {
+    /// The answer to a callout, or why there is none. Also for one that could not be dispatched.
+    pub fn handle_response(
+        &mut self,
+        callout: CalloutId,
+        answer: Result<Response, CalloutError>,
+        store: &dyn SharedStore,
+        now: Now,
+    ) {
+        let Some(flight) = self.flights.remove(&callout) else {
+            return;
+        };
+        let Some(entry) = self.entries.get(flight.entry) else {
+            return;
+        };
+        let standing = Standing {
+            age: now.monotonic.since(self.started),
+            has_succeeded: self.has_succeeded,
+        };
+        let step = self
+            .source
+            .proceed(flight.leg, answer, &entry.audience, standing, now);
+        self.go_on(flight, step, store, now);
+    }
+
+    /// When a lease that is taken or renewed now runs out.
+    pub(super) fn lease_until(&self, now: Monotonic) -> Monotonic {
+        now + self.settings.callout_timeout + LEASE_SLACK
+    }
+
+    /// Starts the exchange for which the lease was won.
+    pub(super) fn take_off(
+        &mut self,
+        id: EntryId,
+        lease: u64,
+        is_shared: bool,
+        store: &dyn SharedStore,
+        now: Now,
+    ) {
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        let step = self
+            .source
+            .begin(&entry.audience, self.settings.callout_timeout);
+        self.in_flight += 1;
+        let flight = Flight {
+            entry: id,
+            lease,
+            // Overwritten with the step's.
+            leg: Leg::Identity,
+            started: now.monotonic,
+            is_shared,
+            until: self.lease_until(now.monotonic),
+            given_up: false,
+        };
+        self.go_on(flight, step, store, now);
+    }
+
+    /// Gives up the callouts whose lease ran out, as if they had timed out.
+    pub(super) fn give_up_flights(&mut self, store: &dyn SharedStore, now: Now) {
+        self.flights.retain(|_, flight| {
+            !flight.given_up || now.monotonic.since(flight.until) < FORGET_AFTER
+        });
+        let late: Vec<_> = self
+            .flights
+            .iter_mut()
+            .filter(|(_, flight)| !flight.given_up && now.monotonic >= flight.until)
+            .map(|(_, flight)| {
+                flight.given_up = true;
+                (flight.entry, flight.lease, flight.is_shared, flight.started)
+            })
+            .collect();
+        for (entry, lease, is_shared, started) in late {
+            self.land(entry);
+            let error =
+                FetchError::transient(Code::CalloutTimeout, "no answer within callout_timeout");
+            self.fail(entry, lease, is_shared, started, error, store, now);
+        }
+    }
+
+    fn go_on(&mut self, mut flight: Flight, step: Step, store: &dyn SharedStore, now: Now) {
+        let id = flight.entry;
+        match step {
+            Step::Call(request, leg) => {
+                let callout = CalloutId(self.next_callout);
+                self.next_callout += 1;
+                flight.leg = leg;
+                if let Some(entry) = self.entries.get_mut(id) {
+                    entry.flight = Some(callout);
+                    entry.look_at = None;
+                }
+                self.flights.insert(callout, flight);
+                self.outputs.push_back(Output::Callout(callout, request));
+            }
+            Step::Done(result) => {
+                if !flight.given_up {
+                    self.land(id);
+                }
+                match result {
+                    Ok(token) => self.succeed(&flight, token, store, now),
+                    // Whoever took over says how it went.
+                    Err(_) if flight.given_up => {}
+                    Err(error) => {
+                        let Flight {
+                            lease,
+                            is_shared,
+                            started,
+                            ..
+                        } = flight;
+                        self.fail(id, lease, is_shared, started, error, store, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the place in flight to the next one that waits for it.
+    fn land(&mut self, id: EntryId) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.flight = None;
+        }
+    }
+
+    fn succeed(&mut self, flight: &Flight, token: Token, store: &dyn SharedStore, now: Now) {
+        let Some(entry) = self.entries.get_mut(flight.entry) else {
+            return;
+        };
+        let had_token = entry.cached.is_some();
+        let had_failure = entry.failure.take().is_some();
+        let stored = StoredToken {
+            token,
+            fetched_at: now.monotonic,
+            fetched_unix: now.unix,
+        };
+        let event = Event::Fetched {
+            audience: entry.audience.clone(),
+            success: match (had_failure, had_token) {
+                (true, _) => Success::Recovered,
+                (false, true) => Success::Refreshed,
+                (false, false) => Success::First,
+            },
+            email: stored.token.email().map(str::to_owned),
+            expires_at: stored.token.expires_at(),
+            took: now.monotonic.since(flight.started),
+        };
+        self.outputs.push_back(Output::Event(event));
+        let waiters = self.swap_record(flight.entry, store, now, |record| {
+            let waiters = end_lease(record, flight.lease);
+            let is_later = record
+                .token
+                .as_ref()
+                .is_none_or(|there| there.token.usable_end() <= stored.token.usable_end());
+            if is_later {
+                record.token = Some(stored.clone());
+                record.failure = None;
+            }
+            Some(waiters)
+        });
+        self.adopt(flight.entry, &stored, now);
+        self.wake(waiters);
+        self.start_queued(store, now);
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a flight's parts, which a late one no longer has together"
+    )]
+    fn fail(
+        &mut self,
+        id: EntryId,
+        lease: u64,
+        is_shared: bool,
+        started: Monotonic,
+        error: FetchError,
+        store: &dyn SharedStore,
+        now: Now,
+    ) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let failure = backoff::failure(error, entry.failure.as_ref(), now.monotonic, &mut self.rng);
+        let event = self.failed(id, &failure, started, now);
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.failure = Some(failure.clone());
+        }
+        self.outputs.extend(event.map(Output::Event));
+        if is_shared {
+            let waiters = self.swap_record(id, store, now, |record| {
+                let is_ours = record.lease.as_ref().is_some_and(|held| held.id == lease);
+                is_ours.then(|| {
+                    record.failure = Some(failure.clone());
+                    end_lease(record, lease)
+                })
+            });
+            self.wake(waiters);
+        }
+        self.advance(id, false, store, now);
+        self.start_queued(store, now);
+    }
+
+    fn failed(
+        &self,
+        id: EntryId,
+        failure: &Failure,
+        started: Monotonic,
+        now: Now,
+    ) -> Option<Event> {
+        let entry = self.entries.get(id)?;
+        let next = backoff::next_attempt(failure, !entry.waiters.is_empty());
+        Some(Event::FetchFailed {
+            audience: entry.audience.clone(),
+            code: failure.code,
+            reason: format!("{}: {}", self.server, failure.reason),
+            retry_in: next.since(now.monotonic),
+            has_token: entry.usable(now.unix).is_some(),
+            took: now.monotonic.since(started),
+        })
+    }
+
+    /// Reads, changes and swaps until it holds. `change` answers `None` to leave the record alone.
+    fn swap_record(
+        &self,
+        id: EntryId,
+        store: &dyn SharedStore,
+        now: Now,
+        change: impl Fn(&mut Record) -> Option<Vec<PeerId>>,
+    ) -> Vec<PeerId> {
+        for _ in 0..MAX_SWAPS {
+            let Some((slot, version)) = self.read(id, store, now) else {
+                break;
+            };
+            let mut record = match slot {
+                Slot::Ours(record) => record,
+                Slot::Replaceable => Record::default(),
+                Slot::Taken => break,
+            };
+            let Some(waiters) = change(&mut record) else {
+                break;
+            };
+            if self.write(id, &record, version, store) {
+                return waiters;
+            }
+        }
+        Vec::new()
+    }
+
+    fn wake(&mut self, waiters: Vec<PeerId>) {
+        let others = waiters.into_iter().filter(|peer| Some(*peer) != self.peer);
+        self.outputs.extend(others.map(Output::Wake));
+    }
+
+    fn start_queued(&mut self, store: &dyn SharedStore, now: Now) {
+        while self.in_flight < super::MAX_IN_FLIGHT {
+            let Some(id) = self.queued.pop_front() else {
+                return;
+            };
+            self.advance(id, false, store, now);
+        }
+    }
+}
+
+/// Takes our lease out of the record, if it is still ours, and says who waited for it.
+fn end_lease(record: &mut Record, lease: u64) -> Vec<PeerId> {
+    record
+        .lease
+        .take_if(|held| held.id == lease)
+        .map(|lease| lease.waiters)
+        .unwrap_or_default()
+}

@@ -1,0 +1,88 @@
+//! The names of records.
+//!
+//! Envoy can't delete a key, and a client can make up hosts without end: so an audience that comes
+//! from a request shares a fixed number of slots, while one that the configuration spells out has a
+//! key of its own. The record holds the full key either way and is compared on reading.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::audience::Audience;
+
+/// Slots for derived audiences. A VM keeps at most 1,000, and what collides only costs a fetch.
+pub const DERIVED_SLOTS: u64 = 1024;
+
+/// Everything of ours begins so, with the version of the record's format: neighbours of all kinds
+/// write to the same map.
+const PREFIX: &str = "invoker/1";
+
+/// Where a record lies, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordKey {
+    /// The name in the store.
+    pub name: Box<str>,
+    /// The credential's identity, the callout cluster and the audience: what the record must hold.
+    pub full: Box<str>,
+}
+
+impl RecordKey {
+    /// For an audience that the configuration spells out. `identity` names the credential and where
+    /// it is asked; it holds no line break.
+    pub fn literal(identity: &str, audience: &Audience) -> Self {
+        let full = full(identity, audience);
+        Self {
+            name: format!("{PREFIX}/token/{full}").into(),
+            full,
+        }
+    }
+
+    /// For an audience that came with a request.
+    pub fn derived(identity: &str, audience: &Audience) -> Self {
+        let full = full(identity, audience);
+        let mut hasher = DefaultHasher::new();
+        full.hash(&mut hasher);
+        let slot = hasher.finish() % DERIVED_SLOTS;
+        Self {
+            name: format!("{PREFIX}/slot/{slot}").into(),
+            full,
+        }
+    }
+}
+
+/// Neither part holds a line break, so that no two pairs have the same text.
+fn full(identity: &str, audience: &Audience) -> Box<str> {
+    format!("{identity}\n{}", audience.as_str()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_up_hosts_share_a_fixed_number_of_names() {
+        let names: std::collections::BTreeSet<_> = (0..20_000)
+            .map(|n| {
+                let audience = Audience::parse(&format!("https://h{n}.a.run.app")).unwrap();
+                RecordKey::derived("metadata", &audience).name
+            })
+            .collect();
+        assert_eq!(names.len() as u64, DERIVED_SLOTS);
+    }
+
+    #[test]
+    fn literal_audiences_never_share_a_name_with_derived_ones() {
+        let audience = Audience::parse("https://h.a.run.app").unwrap();
+        let literal = RecordKey::literal("metadata", &audience);
+        let derived = RecordKey::derived("metadata", &audience);
+        assert_eq!(literal.full, derived.full);
+        assert_ne!(literal.name, derived.name);
+    }
+
+    #[test]
+    fn the_credential_is_part_of_the_key() {
+        let audience = Audience::parse("https://h.a.run.app").unwrap();
+        let one = RecordKey::literal("metadata\na@x", &audience);
+        let other = RecordKey::literal("metadata\nb@x", &audience);
+        assert_ne!(one.full, other.full);
+        assert_ne!(one.name, other.name);
+    }
+}

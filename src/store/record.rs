@@ -1,0 +1,185 @@
+//! One record: the token, who fetches it, and how the last fetch failed.
+//!
+//! Anyone with the same `vm_id` can write here, so a record is read like a stranger's answer: each
+//! part that does not parse, or that no VM of ours could have written, is absent.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::RecordKey;
+use crate::audience::Audience;
+use crate::error::{Class, Code};
+use crate::time::{Monotonic, Now, UnixTime};
+use crate::token::{Token, printable};
+
+/// No lease of ours is longer: the longest callout timeout that a configuration can have, and the
+/// second on top.
+const LONGEST_LEASE_MS: u64 = 61_000;
+
+/// No backoff of ours is longer, jitter and `Retry-After` included.
+const LONGEST_BACKOFF_MS: u64 = 30_000;
+
+/// More VMs than any machine runs workers; what a neighbour writes beyond it is dropped.
+const MOST_WAITERS: usize = 256;
+
+/// Where a VM can be woken: the token of its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PeerId(pub u32);
+
+/// What the VMs know together about one credential and audience.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The last good token; no lease and no failure ever removes it.
+    pub token: Option<StoredToken>,
+    /// Who fetches.
+    pub lease: Option<Lease>,
+    /// How the last fetch failed; gone with the next success.
+    pub failure: Option<Failure>,
+}
+
+/// A token with the moment at which it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredToken {
+    /// The token.
+    pub token: Token,
+    /// When it came, for the pause that follows every success.
+    pub fetched_at: Monotonic,
+    /// The same on the wall clock, for the time of its refresh.
+    pub fetched_unix: UnixTime,
+}
+
+/// Who fetches, until when, and whom to wake when it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// A random number that only its holder knows to be its own.
+    pub id: u64,
+    /// From then on anybody may take over.
+    pub until: Monotonic,
+    /// The VMs in which requests wait.
+    pub waiters: Vec<PeerId>,
+}
+
+/// How the last fetch failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whether it may pass.
+    pub class: Class,
+    /// Its stable name.
+    pub code: Code,
+    /// One sentence.
+    pub reason: String,
+    /// Failures since the last success, this one included.
+    pub attempts: u32,
+    /// When it failed.
+    pub failed_at: Monotonic,
+    /// No attempt before then, while no request waits.
+    pub not_before: Monotonic,
+    /// No attempt before then at all: the server's `Retry-After`.
+    pub retry_after: Monotonic,
+}
+
+/// What lies under a record's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Our record, perhaps still empty.
+    Ours(Record),
+    /// Another audience's, which nobody fetches at the moment: it may be replaced.
+    Replaceable,
+    /// Another audience's, with a live lease: to be left alone.
+    Taken,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Wire {
+    key: String,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    token: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    lease: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    failure: Value,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireToken {
+    jwt: String,
+    fetched_at: Monotonic,
+    fetched_unix: UnixTime,
+}
+
+impl Record {
+    /// Reads what lies under `key.name`.
+    pub fn read(bytes: &[u8], key: &RecordKey, audience: &Audience, now: Now) -> Slot {
+        let Ok(wire) = serde_json::from_slice::<Wire>(bytes) else {
+            return Slot::Ours(Self::default());
+        };
+        let lease = part::<Lease>(wire.lease).and_then(|lease| lease.plausible(now.monotonic));
+        if *wire.key != *key.full {
+            let live = lease.is_some_and(|lease| lease.is_live(now.monotonic));
+            return if live { Slot::Taken } else { Slot::Replaceable };
+        }
+        Slot::Ours(Self {
+            token: part::<WireToken>(wire.token).and_then(|token| token.parse(audience, now)),
+            lease,
+            failure: part::<Failure>(wire.failure).and_then(|f| f.plausible(now.monotonic)),
+        })
+    }
+
+    /// As it is stored. It holds the token: it goes to the store and nowhere else.
+    pub fn write(&self, key: &RecordKey) -> Vec<u8> {
+        let token = self.token.as_ref().map(|stored| WireToken {
+            jwt: stored.token.secret().to_owned(),
+            fetched_at: stored.fetched_at,
+            fetched_unix: stored.fetched_unix,
+        });
+        let wire = Wire {
+            key: key.full.to_string(),
+            token: value(&token),
+            lease: value(&self.lease),
+            failure: value(&self.failure),
+        };
+        // Strings and numbers under string keys: there is nothing that JSON could refuse.
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+}
+
+impl WireToken {
+    fn parse(self, audience: &Audience, now: Now) -> Option<StoredToken> {
+        Some(StoredToken {
+            token: Token::id_token(&self.jwt, audience).ok()?,
+            fetched_at: self.fetched_at.min(now.monotonic),
+            fetched_unix: self.fetched_unix.min(now.unix),
+        })
+    }
+}
+
+impl Lease {
+    /// Whether its holder still has time.
+    pub fn is_live(&self, now: Monotonic) -> bool {
+        now < self.until
+    }
+
+    /// A lease that ends later than any of ours could would block its audience for as long.
+    fn plausible(mut self, now: Monotonic) -> Option<Self> {
+        self.waiters.truncate(MOST_WAITERS);
+        (self.until.since(now).as_millis() <= u128::from(LONGEST_LEASE_MS)).then_some(self)
+    }
+}
+
+impl Failure {
+    fn plausible(mut self, now: Monotonic) -> Option<Self> {
+        self.reason = printable(&self.reason);
+        let latest = self.not_before.max(self.retry_after);
+        (self.failed_at <= now && latest.since(now).as_millis() <= u128::from(LONGEST_BACKOFF_MS))
+            .then_some(self)
+    }
+}
+
+fn part<T: DeserializeOwned>(value: Value) -> Option<T> {
+    serde_json::from_value(value).ok()
+}
+
+fn value<T: Serialize>(part: &Option<T>) -> Value {
+    serde_json::to_value(part).unwrap_or_default()
+}
