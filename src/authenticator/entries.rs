@@ -99,10 +99,14 @@ impl Entries {
         }
     }
 
-    pub(super) fn ids(&self) -> Vec<EntryId> {
-        (0..self.literals.len() as u64)
-            .map(EntryId)
-            .chain(self.derived.keys().copied())
+    /// Those for which something is to be done.
+    pub(super) fn ids_where(&self, mut is_meant: impl FnMut(&Entry) -> bool) -> Vec<EntryId> {
+        let literals = (0..).map(EntryId).zip(&self.literals);
+        let derived = self.derived.iter().map(|(id, entry)| (*id, entry));
+        literals
+            .chain(derived)
+            .filter(|(_, entry)| is_meant(entry))
+            .map(|(id, _)| id)
             .collect()
     }
 

@@ -93,15 +93,29 @@ impl Entry {
         self.wants_token_at(now).is_some_and(|at| now >= at)
     }
 
-    /// Whether one more request changes nothing: there is a token and no refresh to start, or others
-    /// wait already and whatever changes wakes this VM.
+    /// Whether the record should be read now.
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        let is_due = self
+            .look_at
+            .map_or(self.wants_token(now.unix), |at| now.monotonic >= at);
+        is_due && self.flight.is_none()
+    }
+
+    /// Whether somebody waits whose time is up.
+    pub(super) fn has_late_waiter(&self, now: Monotonic) -> bool {
+        self.waiters
+            .front()
+            .is_some_and(|waiter| now >= waiter.deadline)
+    }
+
+    /// Whether one more request changes nothing: there is a token and no refresh to start. Without a
+    /// token the record is read each time: a wake-up can be lost, another VM's late answer can come
+    /// before ours, and what a new request finds serves the waiting ones too.
     pub(super) fn is_settled(&self, now: Now) -> bool {
-        if self.usable(now.unix).is_none() {
-            return !self.waiters.is_empty();
-        }
-        self.flight.is_some()
-            || !self.wants_token(now.unix)
-            || self.look_at.is_some_and(|at| now.monotonic < at)
+        self.usable(now.unix).is_some()
+            && (self.flight.is_some()
+                || !self.wants_token(now.unix)
+                || self.look_at.is_some_and(|at| now.monotonic < at))
     }
 
     /// Whether nothing would be lost with it but a token that nobody used of late.

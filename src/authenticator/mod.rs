@@ -228,30 +228,21 @@ impl Authenticator {
 
     /// Another VM is done with something that this one waited for.
     pub fn handle_wake(&mut self, store: &dyn SharedStore, now: Now) {
-        for id in self.entries.ids() {
-            let waits = self
-                .entries
-                .get(id)
-                .is_some_and(|entry| !entry.waiters.is_empty());
-            if waits {
-                self.advance(id, false, store, now);
-            }
+        for id in self.entries.ids_where(|entry| !entry.waiters.is_empty()) {
+            self.advance(id, false, store, now);
         }
     }
 
     /// Time has passed: fails requests whose time is up, gives up callouts, retries and refreshes.
     pub fn handle_timeout(&mut self, store: &dyn SharedStore, now: Now) {
         self.give_up_flights(store, now);
-        for id in self.entries.ids() {
-            let Some(entry) = self.entries.get(id) else {
-                continue;
-            };
-            let is_due = entry
-                .look_at
-                .map_or(entry.wants_token(now.unix), |at| now.monotonic >= at);
-            if is_due && entry.flight.is_none() {
-                self.advance(id, false, store, now);
-            }
+        for id in self.entries.ids_where(|entry| entry.is_due(now)) {
+            self.advance(id, false, store, now);
+        }
+        for id in self
+            .entries
+            .ids_where(|entry| entry.has_late_waiter(now.monotonic))
+        {
             self.let_go_late_waiters(id, now);
         }
     }

@@ -82,6 +82,7 @@ impl Root {
                 } else {
                     let request = RequestId(context.into());
                     let (store, now) = (&SharedData, clock::now());
+                    self.keep_queue(now);
                     let verdict =
                         self.invoker
                             .handle_request(request, attachment, &mut stream, store, now);
@@ -143,8 +144,7 @@ impl Root {
     pub(super) fn on_tick(&mut self) {
         let now = clock::now();
         self.is_debug = abi::log_level() <= Level::Debug as u32;
-        self.queue.keep(&SharedData, now.monotonic);
-        self.invoker.set_peer(self.queue.peer());
+        self.keep_queue(now);
         self.forget_those_who_left();
         self.invoker.handle_timeout(&SharedData, now);
         self.drain(self.id, now);
@@ -156,6 +156,12 @@ impl Root {
             .poll_timeout(now)
             .is_some_and(|at| at < now.monotonic + IDLE_TICK);
         self.tick_every(if is_soon { BUSY_TICK } else { IDLE_TICK });
+    }
+
+    /// Whoever may wait must be reachable: also a request before the first tick.
+    fn keep_queue(&mut self, now: Now) {
+        self.queue.keep(&SharedData, now.monotonic);
+        self.invoker.set_peer(self.queue.peer());
     }
 
     /// Requests that wait have no other way to say that their client left: an export for it would

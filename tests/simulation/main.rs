@@ -1,0 +1,73 @@
+//! A whole Envoy played in one thread: several VMs over one shared store, virtual clocks, and a
+//! seeded scheduler that delays, drops and duplicates callouts and wake-ups, loses swaps, kills VMs in
+//! mid-flight, lets clients leave, updates the configuration, freezes the process, sets the wall
+//! clock, and turns the server bad and good again.
+//!
+//! After every step the promises hold as invariants (`promises`). A seed that breaks one is printed;
+//! `INVOKER_SIMULATION_SEED=n cargo test --test simulation -- --nocapture` replays it with a log.
+//! `INVOKER_SIMULATION_SEEDS=n` plays so many.
+
+mod chance;
+mod promises;
+mod server;
+mod store;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use world::World;
+
+const DEFAULT_SEEDS: u64 = 4000;
+
+#[test]
+fn the_promises_hold_for_every_seed() {
+    if let Some(seed) = number("INVOKER_SIMULATION_SEED") {
+        World::new(seed, true).play();
+        return;
+    }
+    let seeds = number("INVOKER_SIMULATION_SEEDS").unwrap_or(DEFAULT_SEEDS);
+    let started = Instant::now();
+    let mut total = world::Totals::default();
+    for seed in 0..seeds {
+        match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).play())) {
+            Ok(totals) => total += totals,
+            Err(_) => panic!(
+                "seed {seed} breaks a promise; replay it with INVOKER_SIMULATION_SEED={seed} cargo test --test simulation -- --nocapture"
+            ),
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{seeds} seeds, {:.0} a second: {total:?}",
+        seeds as f64 / seconds
+    );
+    // A simulation in which nothing happens proves nothing.
+    assert!(
+        total.served > seeds && total.waited > seeds && total.denied > seeds,
+        "{total:?}"
+    );
+    assert!(
+        total.callouts > seeds && total.wakes > seeds / 10,
+        "{total:?}"
+    );
+}
+
+#[test]
+fn one_seed_is_played_the_same_way_twice() {
+    for seed in 0..20 {
+        let (one, other) = (
+            World::new(seed, false).play(),
+            World::new(seed, false).play(),
+        );
+        assert_eq!(one, other, "seed {seed}");
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is {text:?}; write a whole number")),
+    )
+}
