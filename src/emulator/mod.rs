@@ -13,7 +13,8 @@
 //!                  └──► control (/_emulator)             └───────────────────────┘
 //! ```
 //!
-//! `server` is the way of a call, `metadata` and `certificates` are the endpoints that are emulated,
+//! `server` is the way of a call, `metadata` (with `service_accounts` below it) and `certificates`
+//! are the endpoints that are emulated,
 //! `tokens` mints, `keys` signs, `faults` (with the values they are written in, `fault_values`) and
 //! `recorder` hold what `control` sets and shows, `account` is who the machine is, `query` how a
 //! request's parameters are read.
@@ -32,6 +33,7 @@ mod metadata;
 mod query;
 mod recorder;
 mod server;
+mod service_accounts;
 mod tokens;
 
 use std::{
