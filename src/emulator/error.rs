@@ -3,16 +3,19 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 /// What can keep the emulator from starting: a key or an address that can't be used.
+///
+/// Each message is whole: what the operating system said stands in it, before the advice, and is
+/// therefore no `source` that a caller would print a second time.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The key file could not be read.
-    #[error("cannot read the key file {}: {source}", path.display())]
+    #[error("cannot read the key file {}: {cause}", path.display())]
     KeyFile {
         /// The file that was named.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The key file was read and holds no key of the right kind.
     #[error("{}: {problem}; make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out FILE.pem", path.display())]
@@ -26,12 +29,12 @@ pub enum Error {
     #[error("cannot prepare the signing key: {0}")]
     Key(String),
     /// The address could not be listened on.
-    #[error("cannot listen on {address}: {source}{}", advice(source))]
+    #[error("cannot listen on {address}: {cause}{}", advice(cause))]
     Listen {
         /// The address that was asked for.
         address: SocketAddr,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Options that contradict each other.
     #[error("{0}")]

@@ -34,9 +34,9 @@ impl SigningKey {
 
     /// The key of a PKCS#8 PEM file.
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let pem = fs::read_to_string(path).map_err(|source| Error::KeyFile {
+        let pem = fs::read_to_string(path).map_err(|cause| Error::KeyFile {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         let unusable = |problem: &str| Error::KeyFormat {
             path: path.to_owned(),

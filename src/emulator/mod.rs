@@ -91,9 +91,9 @@ impl Emulator {
             .as_deref()
             .map_or_else(SigningKey::generate, SigningKey::read)?;
         let certificate = certificates::certificate(&key)?;
-        let refused = |source| Error::Listen {
+        let refused = |cause| Error::Listen {
             address: options.listen,
-            source,
+            cause,
         };
         let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;

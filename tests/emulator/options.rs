@@ -19,7 +19,12 @@ fn refusal(arguments: &[&str]) -> String {
         output.stdout.is_empty(),
         "nothing listens, so no address is printed"
     );
-    String::from_utf8(output.stderr).unwrap()
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.matches("os error").count() <= 1,
+        "it says it twice: {message}"
+    );
+    message
 }
 
 fn key_file(folder: &TempDir, bits: usize) -> String {
