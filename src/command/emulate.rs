@@ -1,12 +1,115 @@
-//! `invoker emulate`.
+//! `invoker emulate`: the local metadata server, until it is interrupted.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use invoker::emulator::{Emulator, Options, ServiceAccount};
 
 /// Options of `invoker emulate`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = address)]
+    listen: SocketAddr,
 
-/// Serves until it is interrupted.
-pub(crate) fn run(_arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+    /// An account of the emulated machine; the first is its default, more may follow
+    #[arg(long, value_name = "EMAIL")]
+    service_account: Vec<ServiceAccount>,
+
+    /// How long tokens live
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = lifetime)]
+    token_lifetime: Duration,
+
+    /// Sign with this RSA key (PKCS#8 PEM) instead of one that is made at start
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+/// Serves until SIGINT or SIGTERM, which end it with success.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.context("cannot start the server's threads")?;
+    let outcome = runtime.block_on(serve(Options {
+        listen: arguments.listen,
+        service_accounts: arguments.service_account.clone(),
+        token_lifetime: arguments.token_lifetime,
+        key: arguments.key.clone(),
+    }));
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
+    // Before the first line is printed: whoever reads it may send a signal at once.
+    let interrupted = interruption().context("cannot listen for signals")?;
+    let emulator = Emulator::bind(options).await?;
+    // Somebody who reads only the first line and closes the pipe still wants the server.
+    let _ = introduce(&emulator);
+    tokio::select! {
+        never = emulator.serve() => match never {},
+        () = interrupted => Ok(()),
+    }
+}
+
+fn introduce(emulator: &Emulator) -> io::Result<()> {
+    let address = emulator.address();
+    let account = emulator.default_account();
+    let mut out = io::stdout().lock();
+    writeln!(out, "invoker emulate: listening on http://{address}")?;
+    out.flush()?;
+    write!(
+        out,
+        "
+It is the metadata server of a machine whose default service account is {account}.
+An ID token:
+  curl -H 'Metadata-Flavor: Google' 'http://{address}/computeMetadata/v1/instance/service-accounts/default/identity?audience=https://profiles.example.com&format=full'
+Google's own clients find it with:
+  export GCE_METADATA_HOST={address} GCE_METADATA_IP={address} METADATA_SERVER_DETECTION=assume-present
+Receivers check its tokens (issuer https://accounts.google.com) with:
+  http://{address}/oauth2/v3/certs (JWKS) or http://{address}/oauth2/v1/certs (X.509)
+See what it was asked, and make it fail:
+  curl http://{address}/_emulator/requests
+  curl http://{address}/_emulator/faults -d '{{\"path\": \"/computeMetadata/*\", \"status\": 503, \"times\": 3}}'
+Ctrl-C ends it.
+"
+    )?;
+    out.flush()
+}
+
+#[cfg(unix)]
+fn interruption() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn interruption() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let advice = "write an IP address and a port, for instance 127.0.0.1:8080 or [::1]:8080";
+    text.parse().map_err(|_| advice.to_owned())
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).ok();
+    let fit = duration.filter(|duration| *duration >= Duration::from_secs(1));
+    fit.ok_or_else(|| "write at least a second, for instance 90s or 1h".to_owned())
 }

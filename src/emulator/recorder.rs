@@ -1,0 +1,106 @@
+//! The calls that arrived, for those who want to see what their mesh asks for.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use axum::http::{HeaderMap, StatusCode, request::Parts};
+use serde::Serialize;
+
+use super::lock;
+
+/// The oldest calls are forgotten beyond this number: some 100 MB.
+const MAX_CALLS: usize = 200_000;
+
+/// Names one recorded call until it is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CallId(u64);
+
+/// One call, as `GET /_emulator/requests` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Call {
+    #[serde(skip)]
+    id: u64,
+    /// Seconds since the Unix epoch.
+    at: f64,
+    method: String,
+    path: String,
+    query: String,
+    audience: Option<String>,
+    /// None until it is answered, and for ever if it never is.
+    status: Option<u16>,
+    /// Values of one name are joined by a comma, as RFC 9110 allows.
+    headers: BTreeMap<String, String>,
+}
+
+/// The calls in the order in which they arrived.
+#[derive(Debug, Default)]
+pub(super) struct Recorder(Mutex<Calls>);
+
+#[derive(Debug, Default)]
+struct Calls {
+    last_id: u64,
+    kept: VecDeque<Call>,
+}
+
+impl Recorder {
+    /// Records a call that has just arrived.
+    pub(super) fn arrived(&self, request: &Parts, audience: Option<&str>) -> CallId {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut calls = lock(&self.0);
+        calls.last_id += 1;
+        let id = calls.last_id;
+        if calls.kept.len() == MAX_CALLS {
+            calls.kept.pop_front();
+        }
+        calls.kept.push_back(Call {
+            id,
+            at: now.as_secs_f64(),
+            method: request.method.to_string(),
+            path: request.uri.path().to_owned(),
+            query: request.uri.query().unwrap_or_default().to_owned(),
+            audience: audience.map(str::to_owned),
+            status: None,
+            headers: readable(&request.headers),
+        });
+        CallId(id)
+    }
+
+    /// Notes how a call was answered, unless it has been forgotten since.
+    pub(super) fn answered(&self, CallId(id): CallId, status: StatusCode) {
+        let mut calls = lock(&self.0);
+        if let Ok(position) = calls.kept.binary_search_by_key(&id, |call| call.id)
+            && let Some(call) = calls.kept.get_mut(position)
+        {
+            call.status = Some(status.as_u16());
+        }
+    }
+
+    /// All calls, the oldest first.
+    pub(super) fn calls(&self) -> Vec<Call> {
+        lock(&self.0).kept.iter().cloned().collect()
+    }
+
+    /// Forgets all calls.
+    pub(super) fn clear(&self) {
+        lock(&self.0).kept.clear();
+    }
+}
+
+fn readable(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        all.entry(name.to_string())
+            .and_modify(|joined| {
+                joined.push_str(", ");
+                joined.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    all
+}

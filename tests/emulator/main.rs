@@ -1,0 +1,18 @@
+//! The local metadata server as its clients see it: the real command, asked over HTTP.
+
+// The crate is native only; so are its tests.
+#![cfg(not(target_family = "wasm"))]
+// clippy.toml excepts test functions from these, not the helpers that they share.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod faults;
+mod metadata;
+mod options;
+mod process;
+mod records;
+mod tokens;
