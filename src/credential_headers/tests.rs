@@ -207,6 +207,20 @@ fn alongside_puts_ours_into_authorization_and_nowhere_else_without_a_callers() {
 }
 
 #[test]
+fn a_second_attempt_over_the_same_headers_does_not_take_our_token_for_the_callers() {
+    for caller in [&[][..], &[("authorization", "Bearer caller")]] {
+        for existing in [Replace, Forward, Alongside] {
+            let policy = policy(&["authorization"], existing);
+            let mut request = Request::with(caller);
+            policy.authorize(&mut request, "Bearer ours");
+            let first = request.headers.clone();
+            policy.authorize(&mut request, "Bearer ours");
+            assert_eq!(request.headers, first, "{existing}");
+        }
+    }
+}
+
+#[test]
 fn an_internal_redirect_loses_our_own_values_whatever_matches_now() {
     let default = policy(&["authorization"], Alongside);
     let iap = policy(&["proxy-authorization"], Replace);
