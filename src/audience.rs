@@ -65,6 +65,33 @@ pub enum AudienceError {
     Unknown(String),
 }
 
+impl AudienceError {
+    /// Why something that is no URL was probably written, as a remedy. A template counts as a host.
+    pub(crate) fn without_scheme(text: &str) -> Self {
+        let found = text.to_owned();
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let lower = scheme.to_ascii_lowercase();
+            let known = if lower == "http" { "http" } else { "https" };
+            let instead = format!("{known}://{rest}");
+            return Self::Scheme {
+                found,
+                scheme: scheme.to_owned(),
+                instead,
+            };
+        }
+        let plain = text.replace(['{', '}'], "");
+        let host = plain.split(['/', '?', '#', ':']).next().unwrap_or_default();
+        let looks_like_a_host = (host.contains('.') && !host.starts_with('.'))
+            || host.eq_ignore_ascii_case("localhost")
+            || text.starts_with('{');
+        if looks_like_a_host && check_host(text, &plain).is_ok() {
+            Self::NoScheme(found)
+        } else {
+            Self::Unknown(found)
+        }
+    }
+}
+
 impl Audience {
     /// An `http://` or `https://` URL (whatever follows the host is free), or an OAuth client ID.
     pub fn parse(text: &str) -> Result<Self, AudienceError> {
@@ -78,7 +105,7 @@ impl Audience {
         match rest {
             Some(rest) => check_host(text, rest)?,
             None if is_client_id(text) => {}
-            None => return Err(no_url(text)),
+            None => return Err(AudienceError::without_scheme(text)),
         }
         Ok(Self(text.into()))
     }
@@ -161,28 +188,6 @@ fn is_client_id(text: &str) -> bool {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     })
-}
-
-/// Why something that is no URL was probably written, as a remedy.
-fn no_url(text: &str) -> AudienceError {
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let lower = scheme.to_ascii_lowercase();
-        let known = if lower == "http" { "http" } else { "https" };
-        let instead = format!("{known}://{rest}");
-        return AudienceError::Scheme {
-            found: text.to_owned(),
-            scheme: scheme.to_owned(),
-            instead,
-        };
-    }
-    let host = text.split(['/', '?', '#', ':']).next().unwrap_or_default();
-    let looks_like_a_host =
-        host.contains('.') && !host.starts_with('.') || host.eq_ignore_ascii_case("localhost");
-    if looks_like_a_host && check_host(text, text).is_ok() {
-        AudienceError::NoScheme(text.to_owned())
-    } else {
-        AudienceError::Unknown(text.to_owned())
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ pub mod token;
 mod host;
 
 #[cfg(not(target_family = "wasm"))]
+pub mod check;
+#[cfg(not(target_family = "wasm"))]
 pub mod emulator;
+#[cfg(not(target_family = "wasm"))]
+pub mod explain;
 
 pub use invoker::Invoker;

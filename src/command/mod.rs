@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod emulate;
+mod explain;
 
 /// Attaches Google-signed ID tokens to outbound requests, in the proxy.
 #[derive(Debug, Parser)]
@@ -16,6 +18,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check a configuration, and an Envoy bootstrap that loads it
+    Check(check::Arguments),
+    /// Say what would happen to a request
+    Explain(explain::Arguments),
     /// Run a local metadata server
     Emulate(emulate::Arguments),
 }
@@ -23,6 +29,8 @@ enum Command {
 /// Runs the command that the process's arguments name; 0 is success, 1 an error that was printed.
 pub(crate) fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Emulate(arguments) => emulate::run(&arguments),
     };
     match outcome {

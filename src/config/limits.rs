@@ -89,6 +89,11 @@ pub(super) fn max_waiting_requests(number: Option<f64>, problems: &mut Problems)
         return MAX_WAITING_REQUESTS_DEFAULT;
     };
     if number.fract() != 0.0 || !(1.0..=MAX_WAITING_REQUESTS_MAX).contains(&number) {
+        let number = if number.abs() < 1e15 {
+            number.to_string()
+        } else {
+            format!("{number:e}")
+        };
         problems.add(
             "max_waiting_requests",
             format!("{number} is out of range; write a whole number from 1 to {MAX_WAITING_REQUESTS_MAX}"),

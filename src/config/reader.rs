@@ -2,22 +2,22 @@
 
 use serde::de::DeserializeOwned;
 
-use super::error::{ConfigError, ConfigErrors};
+use super::error::ConfigErrors;
 
 pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, ConfigErrors> {
-    if !text.trim_start().starts_with('{') {
-        // Said here, since serde would quote the text, and it might be a key.
-        return Err(not_an_object(if text.trim().is_empty() {
-            "nothing"
-        } else {
-            "something else"
-        }));
+    // Said here, since serde would quote the text, and it might be a key.
+    match text.trim_start().chars().next() {
+        Some('{') => {}
+        Some('[') => return Err(not_an_object("a list")),
+        Some('"') => return Err(not_an_object("a string")),
+        Some(_) => return Err(not_an_object("text that is not JSON")),
+        None => return Err(not_an_object("nothing")),
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(humanise)?;
     deserializer
         .end()
-        .map_err(|error| ConfigErrors::one("", format!("is no JSON: {error}")))?;
+        .map_err(|error| ConfigErrors::one("", format!("this is not JSON: {error}")))?;
     Ok(value)
 }
 
@@ -51,14 +51,11 @@ fn humanise(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigError
     let path = error.path().to_string();
     let path = if path == "." { String::new() } else { path };
     let error = error.into_inner();
-    let problem = if error.is_data() {
-        in_plain_words(&without_position(&error))
-    } else {
-        // Here the position is what helps, and the path is only how far the reader came.
-        return ConfigErrors::one("", format!("is no JSON: {error}"));
-    };
-    let ConfigError { path, problem } = ConfigError { path, problem };
-    ConfigErrors::one(path, problem)
+    if error.is_data() {
+        return ConfigErrors::one(path, in_plain_words(&without_position(&error)));
+    }
+    // Here the position is what helps, and the path is only how far the reader came.
+    ConfigErrors::one("", format!("this is not JSON: {error}"))
 }
 
 /// A path says more than a line of a text that nobody wrote in this shape.
@@ -83,5 +80,6 @@ fn in_plain_words(problem: &str) -> String {
     });
     let problem = problem.replacen("found sequence", "found a list", 1);
     let problem = problem.replacen("found map", "found an object", 1);
-    problem.replacen("expected a sequence", "expected a list", 1)
+    let problem = problem.replacen("expected a sequence", "expected a list", 1);
+    problem.replacen("expected f64", "expected a number", 1)
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 
 use super::{ErrorDetails, FailureMode};
 use crate::credential_headers::ExistingCredential;
@@ -20,11 +20,11 @@ pub(super) struct RawConfig {
     pub(super) audience_from_metadata: Option<bool>,
     #[serde(default, deserialize_with = "present")]
     pub(super) header: Option<OneOrMany>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "choice")]
     pub(super) existing_credential: Option<ExistingCredential>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "choice")]
     pub(super) failure_mode: Option<FailureMode>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "choice")]
     pub(super) error_details: Option<ErrorDetails>,
     #[serde(default, deserialize_with = "duration")]
     pub(super) timeout: Option<String>,
@@ -69,6 +69,14 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// One of a few words. Read as a text first, since JSON's reader calls any other type a syntax error.
+fn choice<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    T::deserialize(word.into_deserializer()).map(Some)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -166,10 +166,10 @@ impl HeaderPolicy {
     pub fn authorize(&self, headers: &mut impl Headers, value: &str) {
         match self.existing {
             ExistingCredential::Replace | ExistingCredential::Keep => {}
-            ExistingCredential::Forward => self.forward(headers),
+            ExistingCredential::Forward => self.forward(headers, Some(value)),
             ExistingCredential::Alongside => {
                 self.drop_forged(headers);
-                if credential(headers, AUTHORIZATION).is_some() {
+                if credential(headers, AUTHORIZATION).is_some_and(|callers| callers != value) {
                     headers.set(SERVERLESS_AUTHORIZATION, value);
                     return;
                 }
@@ -192,16 +192,19 @@ impl HeaderPolicy {
             }
             ExistingCredential::Replace => self.remove_written(headers),
             ExistingCredential::Forward => {
-                self.forward(headers);
+                self.forward(headers, None);
                 self.remove_written(headers);
             }
         }
     }
 
-    /// Moves the caller's values, or removes what a client put where they would go.
-    fn forward(&self, headers: &mut impl Headers) {
+    /// Moves the caller's values, or removes what a client put where they would go. A value that is
+    /// `ours` already was written when this request was tried before (an upstream filter runs on every
+    /// attempt, over the same headers), and what was moved then is where it belongs.
+    fn forward(&self, headers: &mut impl Headers, ours: Option<&str>) {
         for slot in &self.headers {
             match credential(headers, slot.name.as_str()) {
+                Some(value) if ours == Some(value.as_str()) => {}
                 Some(value) => headers.set(&slot.forwarded, &value),
                 None => headers.remove(&slot.forwarded),
             }

@@ -170,6 +170,12 @@ impl AuthorityPattern {
         *self.port == *authority.port() && self.host.matches(authority.host(), 1)
     }
 
+    /// The same, whatever the ports are.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn matches_host(&self, authority: &Authority) -> bool {
+        self.host.matches(authority.host(), 1)
+    }
+
     /// What each matching host ends with, as far as a client can't choose it: whole labels behind
     /// the last star. In `*run.app` that is `app`, since `evilrun.app` matches too.
     pub fn literal_labels(&self) -> &str {

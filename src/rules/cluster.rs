@@ -6,7 +6,7 @@ use super::pattern::Pattern;
 
 /// Istio's clusters for plaintext to any address that the client chose: no rule means them unless
 /// it names a cluster.
-pub(super) fn is_passthrough(cluster: &str) -> bool {
+pub(crate) fn is_passthrough(cluster: &str) -> bool {
     matches!(cluster, "PassthroughCluster" | "InboundPassthroughCluster")
 }
 

@@ -264,3 +264,81 @@ fn matches_path(rule: &Rule, path: &str) -> bool {
     rule.path.as_ref().is_none_or(|prefix| prefix.matches(path))
         && (!template_needs_path(rule) || first_segment(path).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    struct Head(String, String);
+
+    impl RequestHead for Head {
+        fn cluster(&self) -> Option<String> {
+            Some(self.0.clone())
+        }
+
+        fn authority(&self) -> Option<String> {
+            Some(self.1.clone())
+        }
+
+        fn path(&self) -> Option<String> {
+            None
+        }
+
+        fn annotation(&self, _: super::super::Annotation) -> Option<Vec<u8>> {
+            None
+        }
+    }
+
+    fn rules(audiences: Vec<serde_json::Value>) -> Vec<Rule> {
+        let config =
+            serde_json::json!({"credentials": {"type": "metadata"}, "audiences": audiences});
+        Config::from_value(config).unwrap().rules.rules().to_vec()
+    }
+
+    #[test]
+    fn ten_thousand_exact_rules_leave_nothing_to_try_one_by_one() {
+        let rule = |n| {
+            let (cluster, authority) = (format!("c{n}"), format!("a{n}.com"));
+            let audience = format!("https://s{n}.run.app");
+            match n % 3 {
+                0 => {
+                    serde_json::json!({"cluster": cluster, "authority": authority, "audience": audience})
+                }
+                1 => serde_json::json!({"cluster": cluster, "audience": audience}),
+                _ => serde_json::json!({"authority": authority, "audience": audience}),
+            }
+        };
+        let rules = rules((0..10_000).map(rule).collect());
+        let index = Index::new(&rules);
+        assert!(index.patterns.is_empty());
+        for class in &index.classes {
+            assert!(class.by_authority.patterns.is_empty() && class.by_path.is_empty());
+            assert!(
+                class
+                    .by_authority
+                    .exact
+                    .values()
+                    .all(|numbers| numbers.len() == 1)
+            );
+        }
+        for n in 0..10_000 {
+            let head = Head(format!("c{n}"), format!("a{n}.com"));
+            assert_eq!(index.find(&rules, &Asked::new(&head)), Some(n));
+        }
+    }
+
+    #[test]
+    fn the_memory_of_clusters_is_bounded() {
+        let rules = rules(vec![
+            serde_json::json!({"cluster": "c*", "audience": "https://a.run.app"}),
+        ]);
+        let index = Index::new(&rules);
+        for n in 0..3 * REMEMBERED_CLUSTERS {
+            let find = |name| index.find(&rules, &Asked::new(&Head(name, "a.com".to_owned())));
+            assert_eq!(find(format!("c{n}")), Some(0));
+            assert_eq!(find(format!("d{n}")), None);
+            assert!(index.remembered.borrow().len() <= REMEMBERED_CLUSTERS);
+        }
+    }
+}

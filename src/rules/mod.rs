@@ -22,6 +22,8 @@ mod template;
 
 pub use annotation::Annotation;
 pub use authority::{Authority, AuthorityPattern, AuthorityPatternError};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use cluster::is_passthrough;
 pub use cluster::{ClusterPattern, ClusterPatternError};
 pub use head::RequestHead;
 pub use path::{PathPrefix, PathPrefixError};
@@ -64,6 +66,13 @@ pub enum RuleAudience {
     Literal(Audience),
     /// Put together from the request.
     Template(Template),
+}
+
+impl RuleAudience {
+    /// Whether it is known before any request.
+    pub fn is_literal(&self) -> bool {
+        matches!(self, Self::Literal(_))
+    }
 }
 
 /// What happens to a request.

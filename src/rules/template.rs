@@ -91,16 +91,8 @@ impl Template {
         if template.needs_path() && !template.has_literal_host() {
             return Err(TemplateError::OpenHost(text.to_owned()));
         }
-        // A placeholder is valid wherever a plain word would be; a wrong scheme shows here.
         if !text.starts_with("https://") && !text.starts_with("http://") {
-            let plain = text.replace(['{', '}'], "");
-            return Err(match Audience::parse(&plain) {
-                Err(AudienceError::Scheme { .. }) | Ok(_) => {
-                    AudienceError::Unknown(text.to_owned())
-                }
-                Err(_) => AudienceError::NoScheme(text.to_owned()),
-            }
-            .into());
+            return Err(AudienceError::without_scheme(text).into());
         }
         template.derive(Some("a.a"), Some("a"))?;
         Ok(template)
