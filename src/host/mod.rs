@@ -4,3 +4,6 @@
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 #[allow(unsafe_code, reason = "the ABI is one of C functions")]
 mod proxy_wasm;
+
+#[cfg(any(test, all(target_os = "wasi", target_env = "p1")))]
+mod proxy_wasm_wire;

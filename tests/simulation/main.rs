@@ -7,6 +7,14 @@
 //! `INVOKER_SIMULATION_SEED=n cargo test --test simulation -- --nocapture` replays it with a log.
 //! `INVOKER_SIMULATION_SEEDS=n` plays so many.
 
+// Here a panic is how a broken promise is reported.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod chance;
 mod promises;
 mod server;

@@ -10,6 +10,8 @@
 use std::ptr;
 use std::time::Duration;
 
+use crate::host::proxy_wasm_wire::pairs;
+
 /// What a host call answers when it does not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status(u32);
@@ -221,7 +223,7 @@ pub(super) fn buffer(kind: Buffer, max: usize) -> Option<Vec<u8>> {
 pub(super) fn headers(map: Map) -> Vec<(String, String)> {
     // SAFETY: as in `property`.
     let pairs = unsafe { taken(|data, size| proxy_get_header_map_pairs(map as u32, data, size)) };
-    super::pairs::decode(&pairs.unwrap_or_default())
+    pairs::decode(&pairs.unwrap_or_default())
 }
 
 /// A header; `None` also if it is not UTF-8.
@@ -267,7 +269,7 @@ pub(super) fn send_local_response(
     body: &str,
     grpc_status: u32,
 ) -> Result<(), Status> {
-    let headers = super::pairs::encode(headers);
+    let headers = pairs::encode(headers);
     // SAFETY: the host reads all texts during the call only.
     check(unsafe {
         proxy_send_local_response(
@@ -290,8 +292,8 @@ pub(super) fn http_call(
     body: &[u8],
     timeout: Duration,
 ) -> Result<u32, Status> {
-    let headers = super::pairs::encode(headers);
-    let trailers = super::pairs::encode(&[]);
+    let headers = pairs::encode(headers);
+    let trailers = pairs::encode(&[]);
     let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let mut token = 0;
     // SAFETY: the host reads all texts during the call only, and writes one number.

@@ -15,7 +15,6 @@ mod abi;
 mod callout;
 mod clock;
 mod metrics;
-mod pairs;
 mod queue;
 mod root;
 mod shared_data;
@@ -37,6 +36,15 @@ fn with_vm<T>(otherwise: T, f: impl FnOnce(&mut Vm) -> T) -> T {
         Ok(mut vm) => f(&mut vm),
         Err(_) => otherwise,
     })
+}
+
+/// What a defect of ours would do to a VM, for the test that shows what Envoy makes of it.
+#[cfg(feature = "test-panic")]
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_on_request() {
+    if abi::header(abi::Map::Request, "x-invoker-test-panic").is_some() {
+        panic!("a test asked for it");
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -65,6 +65,8 @@ impl Root {
 
     /// A request's head has arrived; it is the effective context.
     pub(super) fn on_request_headers(&mut self, context: u32) -> Action {
+        #[cfg(feature = "test-panic")]
+        super::panic_on_request();
         let mut stream = Stream::default();
         let action = match self.invoker.begin(&mut stream, clock::now) {
             Plan::Attach(attachment) => {

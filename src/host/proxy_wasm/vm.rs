@@ -13,6 +13,7 @@ use super::abi::{self, Buffer, Level};
 use super::clock;
 use super::root::{Action, BUSY_TICK, Root};
 use crate::config::{Config, Host};
+use crate::host::proxy_wasm_wire::protobuf_struct;
 use crate::invoker::Invoker;
 use crate::time::Monotonic;
 
@@ -98,8 +99,13 @@ impl Vm {
             0 => Vec::new(),
             size => abi::buffer(Buffer::PluginConfiguration, size).unwrap_or_default(),
         };
-        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let config = Config::from_json(&text).and_then(|config| config.for_host(Host::Envoy));
+        let config = match protobuf_struct::decode(&bytes) {
+            Some(value) if !bytes.is_empty() => Config::from_value(value),
+            _ => {
+                Config::from_json(str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned())?)
+            }
+        };
+        let config = config.and_then(|config| config.for_host(Host::Envoy));
         let config = config.map_err(|errors| errors.to_string())?;
         leave_note(root)?;
         let seed = random();

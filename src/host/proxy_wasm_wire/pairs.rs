@@ -2,7 +2,7 @@
 //! NUL behind it; numbers are 32 bits, little-endian.
 
 /// For the host.
-pub(super) fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
+pub(in crate::host) fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_size(&mut bytes, pairs.len());
     for (name, value) in pairs {
@@ -17,7 +17,7 @@ pub(super) fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// From the host; what is not as it should be is left out.
-pub(super) fn decode(bytes: &[u8]) -> Vec<(String, String)> {
+pub(in crate::host) fn decode(bytes: &[u8]) -> Vec<(String, String)> {
     let Some((count, rest)) = take_size(bytes) else {
         return Vec::new();
     };
