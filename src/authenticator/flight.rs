@@ -52,7 +52,7 @@ impl Authenticator {
         };
         let standing = Standing {
             age: now.monotonic.since(self.started),
-            has_succeeded: self.has_succeeded,
+            has_succeeded: self.has_succeeded || store.get(&self.success_key).is_some(),
         };
         let step = self
             .source
@@ -161,6 +161,10 @@ impl Authenticator {
     }
 
     fn succeed(&mut self, flight: &Flight, token: Token, store: &dyn SharedStore, now: Now) {
+        if !self.has_succeeded {
+            // Somebody else may have said so already.
+            let _ = store.insert(&self.success_key, b"1");
+        }
         let Some(entry) = self.entries.get_mut(flight.entry) else {
             return;
         };

@@ -40,7 +40,9 @@ use crate::error::{Class, Code, Denial};
 use crate::http::Request;
 use crate::rules::Target;
 use crate::source::Source;
-use crate::store::{Failure, Lease, PeerId, Record, SharedStore, Slot, StoredToken, Version};
+use crate::store::{
+    Failure, Lease, PeerId, Record, SharedStore, Slot, StoredToken, Version, success_key,
+};
 use crate::time::{Monotonic, Now, UnixTime};
 use crate::token::Token;
 
@@ -122,6 +124,7 @@ pub struct Authenticator {
     rng: Rng,
     started: Monotonic,
     has_succeeded: bool,
+    success_key: String,
     denied: u64,
     last_denied_line: Option<Monotonic>,
 }
@@ -143,6 +146,7 @@ impl Authenticator {
         };
         Self {
             server: source.server(),
+            success_key: success_key(&source.identity()),
             entries: Entries::new(source.identity(), literals, keep),
             source,
             settings,

@@ -48,6 +48,11 @@ impl RecordKey {
     }
 }
 
+/// Where the VMs tell each other that a credential has brought a token at least once.
+pub fn success_key(identity: &str) -> String {
+    format!("{PREFIX}/success/{identity}")
+}
+
 /// Neither part holds a line break, so that no two pairs have the same text.
 fn full(identity: &str, audience: &Audience) -> Box<str> {
     format!("{identity}\n{}", audience.as_str()).into()

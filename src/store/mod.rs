@@ -8,7 +8,7 @@ mod key;
 mod memory;
 mod record;
 
-pub use key::{DERIVED_SLOTS, RecordKey};
+pub use key::{DERIVED_SLOTS, RecordKey, success_key};
 pub use memory::MemoryStore;
 pub use record::{Failure, Lease, PeerId, Record, Slot, StoredToken};
 

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use world::World;
 
-const DEFAULT_SEEDS: u64 = 4000;
+const DEFAULT_SEEDS: u64 = 3000;
 
 #[test]
 fn the_promises_hold_for_every_seed() {

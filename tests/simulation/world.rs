@@ -576,7 +576,8 @@ impl World {
                 );
             }
         }
-        let most = DERIVED_SLOTS as usize + LITERALS.len();
+        // The last one: that the credential works.
+        let most = DERIVED_SLOTS as usize + LITERALS.len() + 1;
         assert!(
             self.store.len() <= most,
             "{} keys in the store",
