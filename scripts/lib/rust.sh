@@ -1,0 +1,43 @@
+# Building: the module that Envoy loads, and the `invoker` command. Needs common.sh.
+
+wasm_target=wasm32-wasip1
+module=$root/target/$wasm_target/release/invoker.wasm
+panicking_module=$root/target/test-panic/$wasm_target/release/invoker.wasm
+invoker=$root/target/release/invoker
+
+ensure_rust() {
+  require cargo "Install Rust from https://rustup.rs/ and try again."
+  local sysroot
+  sysroot=$(cd "$root" && rustc --print sysroot)
+  [[ -d $sysroot/lib/rustlib/$wasm_target/lib ]] && return
+  command -v rustup >/dev/null 2>&1 || die \
+    "this Rust has no $wasm_target target, and there is no rustup to add it." \
+    "Install Rust from https://rustup.rs/, or the package that brings Rust's $wasm_target library."
+  say "Adding Rust's target $wasm_target ..."
+  (cd "$root" && rustup target add "$wasm_target") >&2
+}
+
+build_module() {
+  say "Building invoker.wasm ..."
+  (cd "$root" && cargo build --release --lib --target "$wasm_target") >&2
+}
+
+build_command() {
+  say "Building the invoker command ..."
+  (cd "$root" && cargo build --release --bin invoker) >&2
+}
+
+# A module that panics on demand, for the tests of what Envoy does then. It has a folder of its own:
+# nobody can load it by mistake for the real one.
+build_panicking_module() {
+  say "Building the module that panics on demand, for the tests ..."
+  (cd "$root" && CARGO_TARGET_DIR=target/test-panic \
+    cargo build --release --lib --target "$wasm_target" --features test-panic) >&2
+}
+
+# A filter that reads and writes its neighbours' shared data, for the tests of who can hurt whom.
+build_neighbour_module() {
+  say "Building the hostile neighbour, for the tests ..."
+  (cd "$root/tests/e2e/neighbour" && CARGO_TARGET_DIR=$root/target/neighbour \
+    cargo build --release --target "$wasm_target") >&2
+}
