@@ -1,0 +1,143 @@
+"""Which Envoys, which places, and the processes that tests share."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.bootstrap import Cluster
+from harness.emulator import Emulator
+from harness.envoy import Envoy, tail
+from harness.process import ROOT
+from harness.sidecar import LISTENER, UPSTREAM, Layout, Sidecar
+from harness.upstream import Upstream
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--envoy",
+        action="append",
+        type=Path,
+        help="an Envoy to test on; may be given several times (default: what scripts/install-envoy installs)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "envoy_binary" not in metafunc.fixturenames:
+        return
+    binaries = metafunc.config.getoption("--envoy") or [installed_envoy()]
+    metafunc.parametrize("envoy_binary", binaries, ids=version_of, indirect=True, scope="session")
+
+
+def installed_envoy() -> Path:
+    script = ROOT / "scripts" / "install-envoy"
+    return Path(subprocess.run([script], check=True, capture_output=True, text=True).stdout.strip())
+
+
+_versions: dict[Path, str] = {}
+
+
+def version_of(binary: Path) -> str:
+    if binary not in _versions:
+        said = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout
+        found = re.search(r"/(\d+\.\d+\.\d+)[^/]*/", said)
+        _versions[binary] = found.group(1) if found else binary.name
+    return _versions[binary]
+
+
+@pytest.fixture(scope="session")
+def envoy_binary(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+@pytest.fixture(scope="session")
+def envoy_version(envoy_binary: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in version_of(envoy_binary).split("."))
+
+
+_fresh = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Callable[[str], str]:
+    """Makes names that no other test has, for hosts, paths and audiences: ``fresh("cold")``."""
+    return lambda name: f"{name}-{next(_fresh)}"
+
+
+@pytest.fixture(params=[UPSTREAM, LISTENER], scope="module")
+def place(request: pytest.FixtureRequest) -> str:
+    """Where Invoker stands; a test that takes this runs in both places."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """The metadata server. Faults are set for one audience, so that tests don't meet."""
+    emulator = Emulator(tmp_path_factory.mktemp("emulator"))
+    yield emulator
+    emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    """The receiving service. Tests are told apart by their paths."""
+    upstream = Upstream()
+    yield upstream
+    upstream.stop()
+
+
+Launch = Callable[..., Sidecar]
+
+
+def _launcher(
+    binary: Path, emulator: Emulator, upstream: Upstream, folders: Callable[[], Path]
+) -> Iterator[Launch]:
+    started: list[Sidecar] = []
+
+    def launch(place: str, *, workers: int = 1, **layout: Any) -> Sidecar:
+        process = {name: layout.pop(name) for name in ("wasm_log_level", "changeable", "may_crash") if name in layout}
+        layout.setdefault("clusters", [Cluster("profiles", upstream.port)])
+        layout.setdefault("metadata_port", emulator.port)
+        sidecar = Sidecar(binary, folders(), Layout(place, **layout), workers=workers, **process)
+        started.append(sidecar)
+        return sidecar
+
+    yield launch
+    failures = []
+    for sidecar in started:
+        try:
+            sidecar.stop()
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def launch(
+    envoy_binary: Path, emulator: Emulator, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launch]:
+    """Starts sidecars of the test's own: ``launch(place, rules=[...], workers=4)``, see Layout."""
+    yield from _launcher(envoy_binary, emulator, upstream, lambda: tmp_path_factory.mktemp("sidecar"))
+
+
+@pytest.fixture(scope="module")
+def launch_shared(
+    envoy_binary: Path, emulator: Emulator, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launch]:
+    """The same for a whole file."""
+    yield from _launcher(envoy_binary, emulator, upstream, lambda: tmp_path_factory.mktemp("shared"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failure shows what the Envoys said meanwhile."""
+    report = (yield).get_result()
+    for envoy in Envoy.running:
+        news = envoy.news()
+        if report.failed and news:
+            report.sections.append((f"the end of {envoy.log_path}", tail(news, 40)))
