@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,8 +12,9 @@ import pytest
 from harness.bootstrap import Cluster
 from harness.emulator import Emulator
 from harness.envoy import Envoy, tail
+from harness.names import Fresh
 from harness.process import ROOT
-from harness.sidecar import LISTENER, UPSTREAM, Layout, Sidecar
+from harness.sidecar import LISTENER, UPSTREAM, Launch, Layout, Sidecar
 from harness.upstream import Upstream
 
 
@@ -60,13 +60,10 @@ def envoy_version(envoy_binary: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in version_of(envoy_binary).split("."))
 
 
-_fresh = itertools.count(1)
-
-
 @pytest.fixture(scope="session")
-def fresh() -> Callable[[str], str]:
-    """Makes names that no other test has, for hosts, paths and audiences: ``fresh("cold")``."""
-    return lambda name: f"{name}-{next(_fresh)}"
+def fresh() -> Fresh:
+    """Makes names that no other test has."""
+    return Fresh()
 
 
 @pytest.fixture(params=[UPSTREAM, LISTENER], scope="module")
@@ -89,9 +86,6 @@ def upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream
     upstream.stop()
-
-
-Launch = Callable[..., Sidecar]
 
 
 def _launcher(

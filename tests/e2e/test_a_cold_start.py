@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from harness.bootstrap import Cluster, hosts_of, route, virtual_host
 from harness.client import at_once
 from harness.emulator import LOGIN, Emulator
-from harness.sidecar import UPSTREAM, Sidecar
-from harness.tokens import bearer, claims
+from harness.names import Fresh
+from harness.sidecar import UPSTREAM, Launch
+from harness.tokens import bearer
 from harness.upstream import Upstream
 from harness.waiting import eventually
-
-Launch = Callable[..., Sidecar]
-Fresh = Callable[[str], str]
 
 PROFILES = "https://profiles.test"
 RULES = [{"cluster": "profiles", "audience": PROFILES}]
@@ -24,10 +20,11 @@ def test_a_request_arrives_with_a_token_for_the_service_it_goes_to(
     launch: Launch, place: str, emulator: Emulator
 ) -> None:
     sidecar = launch(place, rules=[{"cluster": "profiles", "audience": "https://first.test"}])
-    arrival = sidecar.request("profiles.test", "/me?page=2", headers=[("x-mine", "kept")]).arrival
+    answer = sidecar.request("profiles.test", "/me?page=2", headers=[("x-mine", "kept")])
+    arrival = answer.arrival
     assert arrival.path == "/me?page=2"
     assert arrival.header("x-mine") == "kept"
-    token = claims(bearer(arrival.header("authorization")))
+    token = answer.claims
     assert token["aud"] == "https://first.test"
     assert token["iss"] == "https://accounts.google.com"
     assert (token["email"], token["email_verified"]) == (LOGIN, True)
@@ -38,7 +35,7 @@ def test_a_request_arrives_with_a_token_for_the_service_it_goes_to(
 def test_a_cold_stampede_makes_one_call(
     launch: Launch, place: str, emulator: Emulator, workers: int, fresh: Fresh
 ) -> None:
-    audience = f"https://{fresh('stampede')}.test"
+    audience = fresh.audience("stampede")
     sidecar = launch(place, workers=workers, rules=[{"cluster": "profiles", "audience": audience}])
     with emulator.fault(audience=audience, delay="500ms"):
         answers = at_once(200, sidecar.port, "profiles.test")
@@ -65,8 +62,7 @@ def test_two_audiences_at_once_are_not_mixed_up(
             (service, sidecar.start_request(f"{service}.test")) for service in ["profiles", "search"] * 20
         ]
         for service, answer in pending:
-            token = claims(bearer(answer.result().arrival.header("authorization")))
-            assert token["aud"] == f"https://{service}-mix.test"
+            assert answer.result().claims["aud"] == f"https://{service}-mix.test"
 
 
 @pytest.mark.parametrize(
@@ -78,22 +74,21 @@ def test_an_audience_is_asked_for_byte_for_byte(
     launch: Launch, place: str, emulator: Emulator, audience: str
 ) -> None:
     sidecar = launch(place, rules=[{"cluster": "profiles", "audience": audience}])
-    arrival = sidecar.request("profiles.test").arrival
-    assert claims(bearer(arrival.header("authorization")))["aud"] == audience
+    assert sidecar.request("profiles.test").claims["aud"] == audience
     assert emulator.calls(audience)
 
 
 def test_literal_audiences_are_fetched_before_the_first_request(
     launch: Launch, place: str, emulator: Emulator, fresh: Fresh
 ) -> None:
-    audience = f"https://{fresh('early')}.test"
+    audience = fresh.audience("early")
     sidecar = launch(
         place, workers=4, rules=[{"cluster": "profiles", "audience": audience}], settings={"prefetch": True}
     )
     emulator.wait_for_calls(audience, 1)
     sidecar.envoy.wait_for_metric("tokens.cached", 1)
     for _ in range(8):
-        assert claims(bearer(sidecar.request("profiles.test").arrival.header("authorization")))["aud"] == audience
+        assert sidecar.request("profiles.test").claims["aud"] == audience
     assert len(emulator.calls(audience)) == 1
     assert sidecar.envoy.metric("requests.waited") == 0
 
@@ -101,7 +96,7 @@ def test_literal_audiences_are_fetched_before_the_first_request(
 def test_an_audience_that_can_not_be_had_keeps_nobody_else_from_starting(
     launch: Launch, place: str, emulator: Emulator, upstream: Upstream, fresh: Fresh
 ) -> None:
-    ill, well = (f"https://{fresh(state)}.test" for state in ("ill", "well"))
+    ill, well = (fresh.audience(state) for state in ("ill", "well"))
     with emulator.fault(audience=ill, hang=True):
         sidecar = launch(
             place,
@@ -110,14 +105,14 @@ def test_an_audience_that_can_not_be_had_keeps_nobody_else_from_starting(
             settings={"prefetch": True},
         )
         emulator.wait_for_calls(ill, 1)
-        assert claims(bearer(sidecar.request("well.test").arrival.header("authorization")))["aud"] == well
+        assert sidecar.request("well.test").claims["aud"] == well
         assert sidecar.request("ill.test").status == 503
 
 
 def test_a_metadata_server_that_starts_late_is_waited_for(
     launch: Launch, place: str, emulator: Emulator, fresh: Fresh
 ) -> None:
-    audience = f"https://{fresh('late')}.test"
+    audience = fresh.audience("late")
     with emulator.fault(audience=audience, status=404, times=2):
         sidecar = launch(place, rules=[{"cluster": "profiles", "audience": audience}])
         assert sidecar.request("profiles.test").status == 200

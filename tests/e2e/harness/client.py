@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
+from .tokens import bearer, claims
 from .upstream import Arrival
 
 
@@ -24,10 +26,17 @@ class Answer:
     content: bytes
     seconds: float
     test_id: str = ""
+    # When the request was sent, in seconds since the Unix epoch.
+    sent: float = 0.0
 
     @property
     def text(self) -> str:
         return self.content.decode(errors="replace")
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """Of the token with which the request arrived."""
+        return claims(bearer(self.arrival.header("authorization")))
 
     @property
     def arrival(self) -> Arrival:
@@ -41,9 +50,9 @@ def at_once(count: int, port: int, host: str, path: str = "/", within: float = 3
     """So many clients, each on a connection of its own, all at the same moment."""
 
     async def one(client: httpx.AsyncClient) -> Answer:
-        started = time.monotonic()
+        started, sent = time.monotonic(), time.time()
         answer = await client.get(f"http://127.0.0.1:{port}{path}", headers={"host": host})
-        return Answer(answer.status_code, answer.headers, answer.content, time.monotonic() - started)
+        return Answer(answer.status_code, answer.headers, answer.content, time.monotonic() - started, sent=sent)
 
     async def all_of_them() -> list[Answer]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)

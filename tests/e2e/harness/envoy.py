@@ -49,6 +49,7 @@ class Envoy(Process):
                 "--concurrency", str(workers),
                 "--disable-hot-restart",
                 "--drain-time-s", "2",
+                "--file-flush-interval-msec", "50",
                 "--admin-address-path", self._admin_address,
                 "--log-level", "info",
                 "--component-log-level", f"wasm:{wasm_log_level}",

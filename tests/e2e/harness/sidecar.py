@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import httpx
@@ -158,14 +158,14 @@ class Sidecar:
         with self._lock:
             test_id = str(next(self._ids))
         client = self._http2 if http2 else self._http1
-        started = monotonic()
+        started, sent = monotonic(), time()
         answer = client.request(
             method,
             self.url(path),
             headers=[("host", host), ("x-test-id", test_id), *headers],
             content=content,
         )
-        return Answer(answer.status_code, answer.headers, answer.content, monotonic() - started, test_id)
+        return Answer(answer.status_code, answer.headers, answer.content, monotonic() - started, test_id, sent)
 
     def start_request(self, host: str, path: str = "/", **more: Any) -> Future[Answer]:
         """A request whose answer may take its time."""
@@ -209,3 +209,7 @@ class Sidecar:
 
     def rejected_updates(self) -> int:
         return self._verdicts()[1]
+
+
+# What the fixtures `launch` and `launch_shared` are: launch(place, rules=[...], workers=4).
+Launch = Callable[..., Sidecar]
