@@ -73,10 +73,13 @@ class Leaver:
     def leave(self) -> None:
         self._socket.close()
 
-    def answer(self) -> bytes:
-        """Whatever comes until the server has no more to say for a moment; for the ones that stay."""
-        self._socket.settimeout(10)
-        return self._socket.recv(65536)
+    def is_answered(self, within: float) -> bool:
+        """Whether anything comes back in so many seconds."""
+        self._socket.settimeout(within)
+        try:
+            return bool(self._socket.recv(1))
+        except TimeoutError:
+            return False
 
 
 def raw(port: int, request: bytes) -> bytes:
