@@ -124,6 +124,7 @@ pub struct Authenticator {
     rng: Rng,
     started: Monotonic,
     has_succeeded: bool,
+    has_remarked: bool,
     success_key: String,
     denied: u64,
     last_denied_line: Option<Monotonic>,
@@ -160,6 +161,7 @@ impl Authenticator {
             rng: Rng::with_seed(seed),
             started,
             has_succeeded: false,
+            has_remarked: false,
             denied: 0,
             last_denied_line: None,
         }
@@ -170,13 +172,14 @@ impl Authenticator {
         self.peer = peer;
     }
 
-    /// The hit path for an audience that the configuration spells out: an index and two comparisons.
+    /// The hit path: for an audience that the configuration spells out an index and two comparisons.
     /// `None` if there is more to do than to attach a token; [`Self::handle_request`] does it.
-    pub fn cached(&self, target: &Target, now: UnixTime) -> Option<&Token> {
-        let Target::Literal(index) = target else {
-            return None;
+    pub fn cached(&mut self, target: &Target, now: UnixTime) -> Option<&Token> {
+        let entry = match target {
+            Target::Literal(index) => self.entries.literal(*index)?,
+            Target::Derived(audience) => self.entries.used(audience)?,
         };
-        let cached = self.entries.literal(*index)?.usable(now)?;
+        let cached = entry.usable(now)?;
         (now < cached.refresh_due).then_some(&*cached.token)
     }
 
