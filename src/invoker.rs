@@ -8,6 +8,7 @@
 //! 3. [`Invoker::handle_request`]: everything else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,17 @@ pub enum Passed {
     Kept,
     /// It can't have a token, and `failure_mode: allow` sends it on.
     Allowed,
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRule => f.write_str("no rule matches"),
+            Self::Bypass(source) => write!(f, "{source} excepts it"),
+            Self::Kept => f.write_str("it brings its own credential"),
+            Self::Allowed => f.write_str("there is none, and failure_mode sends it on"),
+        }
+    }
 }
 
 /// A token for whom, and how it is written.
@@ -314,13 +326,14 @@ impl Invoker {
         std::mem::take(&mut self.counts)
     }
 
-    /// The body of a denial: what the configuration lets callers know.
+    /// The body of a denial: what the configuration lets callers know. Without a line break at its end,
+    /// as Envoy's own, since gRPC clients get it as their message.
     pub fn body(&self, denial: &Denial) -> String {
         match self.error_details {
             ErrorDetails::Body => {
-                format!("invoker: {}: {}\n", denial.code.as_str(), denial.message)
+                format!("invoker: {}: {}", denial.code.as_str(), denial.message)
             }
-            ErrorDetails::Log => format!("invoker: {}\n", denial.code.as_str()),
+            ErrorDetails::Log => format!("invoker: {}", denial.code.as_str()),
         }
     }
 

@@ -40,7 +40,8 @@ pub enum Event {
         /// From the callout's dispatch to its answer.
         took: Duration,
     },
-    /// Requests were denied; at most one line a second, with the number of those in between.
+    /// Requests were denied; at most one line a second for each code, with the number of those in
+    /// between.
     Denied {
         /// The newest denial.
         denial: Denial,
@@ -137,7 +138,7 @@ impl fmt::Display for Event {
             Self::Denied { denial, count } => {
                 write!(
                     f,
-                    "denied ({}): {} ({count} since the last such line)",
+                    "denied ({}): {} ({count} with this code since the last such line)",
                     denial.code.as_str(),
                     denial.message
                 )

@@ -14,7 +14,7 @@
 //! # Before changing it
 //!
 //! Everything that goes on here is played against itself in `tests/simulation`: several VMs, lost
-//! swaps, dead holders, frozen clocks. `scripts/test simulation` runs it.
+//! swaps, dead holders, frozen clocks. `cargo test --test simulation` runs it.
 
 mod advance;
 mod backoff;
@@ -39,6 +39,7 @@ pub use self::event::{Event, Level, Success};
 use self::flight::Flight;
 pub use self::output::{Answer, CalloutId, Output, RequestId};
 use crate::audience::Audience;
+use crate::error::Code;
 use crate::rules::Target;
 use crate::source::Source;
 use crate::store::{PeerId, SharedStore, success_key};
@@ -66,6 +67,13 @@ pub struct Settings {
     pub lateness: Duration,
 }
 
+/// Denials of one kind since the last line about them.
+#[derive(Debug, Default)]
+struct Denied {
+    count: u64,
+    last_line: Option<Monotonic>,
+}
+
 /// One VM's part in keeping all VMs supplied with tokens.
 #[derive(Debug)]
 pub struct Authenticator {
@@ -86,8 +94,7 @@ pub struct Authenticator {
     has_succeeded: bool,
     has_remarked: bool,
     success_key: String,
-    denied: u64,
-    last_denied_line: Option<Monotonic>,
+    denied: BTreeMap<Code, Denied>,
 }
 
 impl Authenticator {
@@ -122,8 +129,7 @@ impl Authenticator {
             started,
             has_succeeded: false,
             has_remarked: false,
-            denied: 0,
-            last_denied_line: None,
+            denied: BTreeMap::new(),
         }
     }
 

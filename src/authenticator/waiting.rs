@@ -12,23 +12,25 @@ use crate::rules::Target;
 use crate::store::Failure;
 use crate::time::Now;
 
-/// Between two lines about denied requests.
+/// Between two lines about requests that were denied for the same reason.
 const DENIED_LINE_EVERY: Duration = Duration::from_secs(1);
 
 impl Authenticator {
     /// Counts a denial that was decided elsewhere, for the rate-limited line.
     pub fn note_denial(&mut self, denial: &Denial, now: Now) {
-        self.denied += 1;
-        let is_quiet = self
-            .last_denied_line
+        let denied = self.denied.entry(denial.code).or_default();
+        denied.count += 1;
+        let is_quiet = denied
+            .last_line
             .is_some_and(|last| now.monotonic.since(last) < DENIED_LINE_EVERY);
         if !is_quiet {
-            self.last_denied_line = Some(now.monotonic);
-            let count = std::mem::take(&mut self.denied);
-            self.outputs.push_back(Output::Event(Event::Denied {
+            denied.last_line = Some(now.monotonic);
+            let count = std::mem::take(&mut denied.count);
+            let event = Event::Denied {
                 denial: denial.clone(),
                 count,
-            }));
+            };
+            self.outputs.push_back(Output::Event(event));
         }
     }
 
@@ -78,7 +80,10 @@ impl Authenticator {
                 Some(failure) => (failure.code, failure.reason.clone()),
                 None => (Code::Timeout, "its answer is still awaited".to_owned()),
             };
-            let reason = format!("no token within {:?}: {reason}", self.settings.timeout);
+            let reason = format!(
+                "no token within {:?}: {reason}",
+                self.settings.timeout
+            );
             let denial = self.deny(id, Class::Transient, code, &reason, now);
             self.outputs
                 .push_back(Output::Resume(waiter.request, Err(denial)));
@@ -118,10 +123,8 @@ impl Authenticator {
             class: Class::Transient,
             code: Code::TooManyWaiting,
             message: format!(
-                "no ID token for audience {audience:?} from {}: {} requests wait already (max_waiting_requests is {})",
-                self.server,
-                self.waiting.len(),
-                self.settings.max_waiting_requests
+                "no ID token for audience {audience:?} from {}: as many requests wait already as may (max_waiting_requests is {})",
+                self.server, self.settings.max_waiting_requests
             ),
         };
         self.note_denial(&denial, now);

@@ -117,10 +117,14 @@ fn alive(granted: Granted, now: Now) -> Result<Granted, FetchError> {
     if token.is_usable(now.unix) {
         return Ok(granted);
     }
-    let left = token.expires_at().since(now.unix).as_secs();
+    let expires_at = token.expires_at();
+    let when = match expires_at.since(now.unix).as_secs() {
+        0 => format!("ended {} s ago", now.unix.since(expires_at).as_secs()),
+        left => format!("ends in {left} s"),
+    };
     Err(FetchError::transient(
         Code::ExpiredToken,
-        format!("it gave a token with {left} s left; one is used until 30 s before its \"exp\""),
+        format!("it gave a token that {when}; one is used until 30 s before its \"exp\""),
     ))
 }
 

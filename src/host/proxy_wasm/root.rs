@@ -15,6 +15,7 @@ use super::{callout, clock};
 use crate::authenticator::{CalloutId, Output, RequestId};
 use crate::error::{Class, Code, Denial};
 use crate::invoker::{Invoker, Plan, Verdict};
+use crate::rules::RequestHead;
 use crate::time::Now;
 
 /// While nothing is due soon.
@@ -73,7 +74,11 @@ impl Root {
                 if self.is_debug {
                     abi::log(
                         Level::Debug,
-                        &format!("invoker: {} decides", attachment.source),
+                        &format!(
+                            "invoker: a token, says {}{}",
+                            attachment.source,
+                            whither(&stream)
+                        ),
                     );
                 }
                 if self
@@ -98,7 +103,10 @@ impl Root {
             }
             Plan::Continue(passed) => {
                 if self.is_debug {
-                    abi::log(Level::Debug, &format!("invoker: no token: {passed:?}"));
+                    abi::log(
+                        Level::Debug,
+                        &format!("invoker: no token: {passed}{}", whither(&stream)),
+                    );
                 }
                 Action::Continue
             }
@@ -247,6 +255,15 @@ impl Root {
     fn leave(&self) {
         let _ = abi::set_effective_context(self.id);
     }
+}
+
+/// Where the request goes, for a debug line: what rules are matched against.
+fn whither(stream: &Stream) -> String {
+    format!(
+        " (cluster {:?}, authority {:?})",
+        stream.cluster().unwrap_or_default(),
+        stream.authority().unwrap_or_default()
+    )
 }
 
 /// Makes a request the effective context; `false` if it is gone.
