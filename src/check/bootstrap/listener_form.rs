@@ -190,7 +190,8 @@ impl Configured<'_> {
 fn redirects_and_mirrors(route: &Route<'_>, findings: &mut Findings<'_>) {
     if let Some(policy) = route.redirect_policy() {
         let problem = "runs the request again, with the token in it, wherever the answer says; \
-                       leave it out, or make Invoker an upstream filter of the cluster";
+                       leave it out, or make Invoker an upstream filter of every cluster that these \
+                       routes reach";
         findings.error(policy.path(), problem);
     }
     for mirror in route.mirrors() {
