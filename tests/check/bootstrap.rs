@@ -130,7 +130,7 @@ fn annotated_clusters_need_tls_if_they_are_heard() {
     ");
     insta::assert_snapshot!(annotated("true"), @r#"
     error: envoy.yaml: CLUSTERS[2]: cluster "plain" would get tokens without TLS (it leads to plain.example.com); give it a transport_socket with an UpstreamTlsContext (only loopback may go without)
-    error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].route.internal_redirect_policy: runs the request again, with the token in it, wherever the answer says; leave it out, or make Invoker an upstream filter of the cluster
+    error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].route.internal_redirect_policy: runs the request again, with the token in it, wherever the answer says; leave it out, or make Invoker an upstream filter of every cluster that these routes reach
     error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].route.request_mirror_policies[0]: copies the request, with the token in it, to another cluster; leave it out, or make Invoker an upstream filter of the cluster
     error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].match.headers[0]: matches on "authorization", which Invoker writes: with the token there Envoy picks the route anew, and the token can go elsewhere; match on another header
     invoker.yaml: not ok (4 errors, 0 warnings)
@@ -165,7 +165,7 @@ fn tokens_travel_only_under_tls_or_on_this_machine() {
     exit 1
     # a rule for everything reaches it
     error: envoy.yaml: CLUSTERS[2]: cluster "plain" would get tokens without TLS (it leads to plain.example.com); give it a transport_socket with an UpstreamTlsContext (only loopback may go without)
-    error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].route.internal_redirect_policy: runs the request again, with the token in it, wherever the answer says; leave it out, or make Invoker an upstream filter of the cluster
+    error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].route.internal_redirect_policy: runs the request again, with the token in it, wherever the answer says; leave it out, or make Invoker an upstream filter of every cluster that these routes reach
     error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].route.request_mirror_policies[0]: copies the request, with the token in it, to another cluster; leave it out, or make Invoker an upstream filter of the cluster
     error: envoy.yaml: HCM.route_config.virtual_hosts[2].routes[0].match.headers[0]: matches on "authorization", which Invoker writes: with the token there Envoy picks the route anew, and the token can go elsewhere; match on another header
     error: envoy.yaml: PLUGIN.configuration.value: is not what listener.invoker.yaml says, and no other plugin here runs that: audiences[1] is {"audience":"https://search.demo.run.app","cluster":"*"} here and {"audience":"https://search.demo.run.app","cluster":"search"} there
@@ -222,7 +222,7 @@ fn the_router_does_not_carry_a_token_elsewhere() {
         ("routes from elsewhere", "route_config:", "rds: {route_config_name: x, config_source: {ads: {}}}\n          ignored:"),
     ]), @r#"
     # redirect
-    error: envoy.yaml: HCM.route_config.virtual_hosts[0].routes[0].route.internalRedirectPolicy: runs the request again, with the token in it, wherever the answer says; leave it out, or make Invoker an upstream filter of the cluster
+    error: envoy.yaml: HCM.route_config.virtual_hosts[0].routes[0].route.internalRedirectPolicy: runs the request again, with the token in it, wherever the answer says; leave it out, or make Invoker an upstream filter of every cluster that these routes reach
     listener.invoker.yaml: not ok (1 error, 0 warnings)
     exit 1
     # mirror

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod bootstrap;
+mod carried;
 mod explain;
 
 /// Runs the command in this directory; what it printed, and its exit code.

@@ -35,7 +35,7 @@ impl Configured<'_> {
     pub(super) fn route_policies(&self, route: &Route<'_>) -> Vec<Arc<HeaderPolicy>> {
         let domains = route.domains();
         let clusters = route.targets.clusters.iter().map(|name| Some(*name));
-        let others = route.targets.has_others.then_some(None);
+        let others = route.targets.chooser.is_some().then_some(None);
         let mut policies: Vec<_> = clusters
             .chain(others)
             .flat_map(|cluster| self.policies(cluster, Some(&domains)))
@@ -57,7 +57,7 @@ impl Configured<'_> {
     }
 
     /// Whether route or cluster carry an audience, and are heard.
-    fn is_annotated(&self, route: &Route<'_>, cluster: &str) -> bool {
+    pub(super) fn is_annotated(&self, route: &Route<'_>, cluster: &str) -> bool {
         let cluster = self.envoy.cluster(cluster);
         self.config.rules.honours_annotations()
             && (route.is_annotated() || cluster.is_some_and(|cluster| cluster.is_annotated))

@@ -5,7 +5,6 @@ use super::cluster::Cluster;
 use super::manager::{Manager, Route};
 use super::{Configured, upstream_form};
 use crate::check::Findings;
-use crate::check::node::Node;
 use crate::rules::Action;
 
 pub(super) fn check(configured: &Configured<'_>, manager: usize, findings: &mut Findings<'_>) {
@@ -88,7 +87,7 @@ impl Configured<'_> {
                 self.secure_with_members(cluster, findings);
             }
         }
-        if route.targets.has_others {
+        if route.targets.chooser.is_some() {
             let problem = "is led to clusters that are not named here, so that it can't be checked \
                            whether they are secure";
             findings.warning(route.node.path(), problem);
@@ -189,42 +188,22 @@ impl Configured<'_> {
 }
 
 fn redirects_and_mirrors(route: &Route<'_>, findings: &mut Findings<'_>) {
-    if let Some(action) = route.action() {
-        for field in ["internal_redirect_policy", "internal_redirect_action"] {
-            if let Some(policy) = action.get(field)
-                && policy.value().as_str() != Some("PASS_THROUGH_INTERNAL_REDIRECT")
-            {
-                let problem = "runs the request again, with the token in it, wherever the answer says; \
-                               leave it out, or make Invoker an upstream filter of the cluster";
-                findings.error(policy.path(), problem);
-            }
-        }
+    if let Some(policy) = route.redirect_policy() {
+        let problem = "runs the request again, with the token in it, wherever the answer says; \
+                       leave it out, or make Invoker an upstream filter of every cluster that these \
+                       routes reach";
+        findings.error(policy.path(), problem);
     }
-    let levels = route.levels();
-    let places = levels.into_iter().chain(route.action());
-    for mirror in places.flat_map(mirrors) {
+    for mirror in route.mirrors() {
         let problem = "copies the request, with the token in it, to another cluster; leave it out, or \
                        make Invoker an upstream filter of the cluster";
         findings.error(mirror.path(), problem);
     }
 }
 
-fn mirrors<'a>(place: Node<'a>) -> Vec<Node<'a>> {
-    let mut mirrors = place.list("request_mirror_policies");
-    mirrors.extend(place.get("request_mirror_policy"));
-    mirrors
-}
-
 /// A retry can go to another cluster than the one that the token was for.
 fn retries(configured: &Configured<'_>, route: &Route<'_>, findings: &mut Findings<'_>) {
-    let places = route
-        .action()
-        .into_iter()
-        .chain([route.virtual_host.clone()]);
-    let Some(policy) = places
-        .into_iter()
-        .find_map(|place| place.get("retry_policy"))
-    else {
+    let Some(policy) = route.retry_policy() else {
         return;
     };
     let has_members = |name: &&str| {
@@ -233,7 +212,7 @@ fn retries(configured: &Configured<'_>, route: &Route<'_>, findings: &mut Findin
             .cluster(name)
             .is_some_and(|cluster| !cluster.members.is_empty())
     };
-    let is_open = route.targets.has_others
+    let is_open = route.targets.chooser.is_some()
         || route.targets.clusters.len() > 1
         || route.targets.clusters.iter().any(has_members);
     if is_open {

@@ -22,8 +22,8 @@ pub(super) struct Route<'a> {
 #[derive(Debug)]
 pub(super) struct Targets<'a> {
     pub(super) clusters: Vec<&'a str>,
-    /// A header or an extension chooses (too).
-    pub(super) has_others: bool,
+    /// A header or an extension that chooses (too).
+    pub(super) chooser: Option<Node<'a>>,
 }
 
 pub(super) fn read_all<'a>(root: &Node<'a>) -> Vec<Manager<'a>> {
@@ -69,7 +69,7 @@ fn targets<'a>(route: &Node<'a>) -> Targets<'a> {
         // A redirect or a direct response goes nowhere.
         return Targets {
             clusters: Vec::new(),
-            has_others: false,
+            chooser: None,
         };
     };
     let mut clusters: Vec<&str> = action.text("cluster").into_iter().collect();
@@ -78,17 +78,14 @@ fn targets<'a>(route: &Node<'a>) -> Targets<'a> {
         .map(|weighted| weighted.list("clusters"))
         .unwrap_or_default();
     clusters.extend(weighted.iter().filter_map(|cluster| cluster.text("name")));
-    let has_others = [
+    let chooser = [
         "cluster_header",
         "cluster_specifier_plugin",
         "inline_cluster_specifier_plugin",
     ]
     .iter()
-    .any(|field| action.get(field).is_some());
-    Targets {
-        clusters,
-        has_others,
-    }
+    .find_map(|field| action.get(field));
+    Targets { clusters, chooser }
 }
 
 impl<'a> Route<'a> {
@@ -129,6 +126,29 @@ impl<'a> Route<'a> {
             .is_some()
     }
 
+    /// What makes Envoy follow redirects itself.
+    pub(super) fn redirect_policy(&self) -> Option<Node<'a>> {
+        let action = self.action()?;
+        ["internal_redirect_policy", "internal_redirect_action"]
+            .iter()
+            .filter_map(|field| action.get(field))
+            .find(|policy| policy.value().as_str() != Some("PASS_THROUGH_INTERNAL_REDIRECT"))
+    }
+
+    /// The route's own, or its virtual host's.
+    pub(super) fn retry_policy(&self) -> Option<Node<'a>> {
+        let places = self.action().into_iter().chain([self.virtual_host.clone()]);
+        places
+            .into_iter()
+            .find_map(|place| place.get("retry_policy"))
+    }
+
+    /// The copies that are made of this route's requests.
+    pub(super) fn mirrors(&self) -> Vec<Node<'a>> {
+        let places = self.levels().into_iter().chain(self.action());
+        places.flat_map(|place| mirrors_at(&place)).collect()
+    }
+
     /// The lists of headers that are removed on this route's requests by the router.
     pub(super) fn removed_headers(&self) -> Vec<Node<'a>> {
         self.levels()
@@ -144,6 +164,12 @@ impl<'a> Route<'a> {
             .flat_map(|level| level.list("request_headers_to_add"))
             .collect()
     }
+}
+
+pub(super) fn mirrors_at<'a>(place: &Node<'a>) -> Vec<Node<'a>> {
+    let mut mirrors = place.list("request_mirror_policies");
+    mirrors.extend(place.get("request_mirror_policy"));
+    mirrors
 }
 
 impl Manager<'_> {

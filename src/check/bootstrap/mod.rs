@@ -10,6 +10,7 @@ use super::configuration;
 use super::node::Node;
 use crate::config::{Config, Credentials, Host};
 
+mod carried;
 mod cluster;
 mod compare;
 mod coverage;
@@ -61,20 +62,27 @@ pub(super) fn check(bootstrap: &Value, file: &Value, file_name: &str, findings: 
         );
         return;
     }
-    for plugin in &plugins {
-        let Some(config) = embedded(plugin, findings) else {
-            continue;
-        };
-        let configured = Configured {
-            envoy: &envoy,
-            plugin,
-            config: &config,
-        };
+    let configs: Vec<Option<Config>> = plugins
+        .iter()
+        .map(|plugin| embedded(plugin, findings))
+        .collect();
+    let all: Vec<Configured<'_>> = plugins
+        .iter()
+        .zip(&configs)
+        .filter_map(|(plugin, config)| {
+            Some(Configured {
+                envoy: &envoy,
+                plugin,
+                config: config.as_ref()?,
+            })
+        })
+        .collect();
+    for configured in &all {
         configured.failure_policy(findings);
         configured.metadata_cluster(findings);
-        match plugin.place {
-            Place::Listener(manager) => listener_form::check(&configured, manager, findings),
-            Place::Cluster(cluster) => upstream_form::check(&configured, cluster, findings),
+        match configured.plugin.place {
+            Place::Listener(manager) => listener_form::check(configured, manager, findings),
+            Place::Cluster(cluster) => upstream_form::check(configured, cluster, &all, findings),
         }
     }
     compare::with_file(file, file_name, &plugins, findings);

@@ -1,13 +1,21 @@
 //! The plugin as a cluster's upstream filter: it runs behind the router, on every attempt, and its
-//! waiting counts against the route's timeouts.
+//! waiting counts against the route's timeouts. What the router did before it, mirrors and matches, can't
+//! leak a token; what comes after an attempt can (`carried`).
 
 use super::Configured;
+use super::carried;
 use super::coverage::can_match;
 use super::manager::Route;
 use crate::check::Findings;
 use crate::credential_headers::{ExistingCredential, SERVERLESS_AUTHORIZATION};
 
-pub(super) fn check(configured: &Configured<'_>, name: &str, findings: &mut Findings<'_>) {
+/// `all` are the plugins of the bootstrap, this one too.
+pub(super) fn check(
+    configured: &Configured<'_>,
+    name: &str,
+    all: &[Configured<'_>],
+    findings: &mut Findings<'_>,
+) {
     let Some(cluster) = configured.envoy.cluster(name) else {
         return;
     };
@@ -50,6 +58,7 @@ pub(super) fn check(configured: &Configured<'_>, name: &str, findings: &mut Find
             forgeable(configured, route, findings);
         }
     }
+    carried::check(configured, name, all, findings);
 }
 
 /// They run while a request waits for its token.
@@ -58,9 +67,7 @@ fn route_timeouts(configured: &Configured<'_>, route: &Route<'_>, findings: &mut
         return;
     };
     let timeout = configured.timeout_seconds();
-    let retries = action
-        .get("retry_policy")
-        .or_else(|| route.virtual_host.get("retry_policy"));
+    let retries = route.retry_policy();
     let mut timeouts = vec![(action.clone(), "timeout")];
     for field in ["per_try_timeout", "per_try_idle_timeout"] {
         timeouts.extend(retries.clone().map(|retries| (retries, field)));
