@@ -80,10 +80,7 @@ impl Authenticator {
                 Some(failure) => (failure.code, failure.reason.clone()),
                 None => (Code::Timeout, "its answer is still awaited".to_owned()),
             };
-            let reason = format!(
-                "no token within {:?}: {reason}",
-                self.settings.timeout
-            );
+            let reason = format!("no token within {:?}: {reason}", self.settings.timeout);
             let denial = self.deny(id, Class::Transient, code, &reason, now);
             self.outputs
                 .push_back(Output::Resume(waiter.request, Err(denial)));

@@ -125,7 +125,7 @@ impl Config {
         match (credentials, problems.into_result()) {
             (Some(credentials), Ok(())) => Ok(Self {
                 credentials,
-                rules: Rules::new(rules, annotated.then(|| headers.clone())),
+                rules: Rules::new(rules, annotated.then(|| headers.clone()), &headers),
                 timing,
                 failure_mode: raw.failure_mode.unwrap_or_default(),
                 error_details: raw.error_details.unwrap_or_default(),

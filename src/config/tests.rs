@@ -413,3 +413,21 @@ fn hosts_differ_in_what_they_require() {
     credentials.cluster: "metadata" names an Envoy cluster, and there is no Envoy here; leave it out
     "#);
 }
+
+#[test]
+fn a_plugin_that_only_excepts_still_takes_out_what_another_one_put_in() {
+    let written = |extra: &str| {
+        let text = format!(
+            r#"{{"credentials": {{"type": "metadata", "cluster": "m"}},
+                "audiences": [{{"cluster": "*", "bypass": true}}] {extra}}}"#
+        );
+        let config = Config::from_json(&text).unwrap();
+        let names = config.rules.headers_written().names();
+        names.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(written(""), ["authorization"]);
+    assert_eq!(
+        written(r#", "header": "proxy-authorization""#),
+        ["proxy-authorization"]
+    );
+}

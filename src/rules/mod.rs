@@ -149,7 +149,15 @@ pub struct Rules {
 impl Rules {
     /// Takes the rules in their order. With `annotated`, what route and cluster carry is honoured
     /// too, before the rules, and written as that policy says.
-    pub fn new(rules: Vec<Rule>, annotated: Option<Arc<HeaderPolicy>>) -> Self {
+    ///
+    /// Without anything that attaches a token, `default` names the headers that are cleared after a
+    /// redirect: so a cluster's own plugin with nothing but a `bypass` takes out what another
+    /// cluster's plugin put in.
+    pub fn new(
+        rules: Vec<Rule>,
+        annotated: Option<Arc<HeaderPolicy>>,
+        default: &HeaderPolicy,
+    ) -> Self {
         let mut literals = Vec::new();
         let mut by_audience = HashMap::new();
         let targets = rules
@@ -172,7 +180,11 @@ impl Rules {
             Action::Attach { policy, .. } => Some(&**policy),
             Action::Bypass => None,
         });
-        let written = WrittenHeaders::of(policies.chain(annotated.as_deref()));
+        let policies: Vec<_> = policies.chain(annotated.as_deref()).collect();
+        let written = match policies.as_slice() {
+            [] => WrittenHeaders::of([default]),
+            policies => WrittenHeaders::of(policies.iter().copied()),
+        };
         let index = Index::new(&rules);
         Self {
             rules,
