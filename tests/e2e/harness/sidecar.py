@@ -107,6 +107,7 @@ class Sidecar:
         *,
         workers: int = 1,
         wasm_log_level: str = "info",
+        drain_seconds: int = 2,
         changeable: bool = False,
         may_crash: bool = False,
     ) -> None:
@@ -123,7 +124,13 @@ class Sidecar:
             resources = (layout.listener_resources(self._access_log), layout.cluster_resources())
             configuration.write_text(json.dumps(bootstrap.bootstrap(*resources)))
         self.envoy = Envoy(
-            binary, configuration, folder, workers=workers, wasm_log_level=wasm_log_level, may_crash=may_crash
+            binary,
+            configuration,
+            folder,
+            workers=workers,
+            wasm_log_level=wasm_log_level,
+            drain_seconds=drain_seconds,
+            may_crash=may_crash,
         )
         self.port = eventually(self.envoy.listeners, "a listener")["outbound"]
         self._ids = itertools.count(1)
