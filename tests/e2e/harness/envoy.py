@@ -63,6 +63,7 @@ class Envoy(Process):
             base_url=f"http://{eventually(self._find_admin, 'Envoy to start', 30)}", trust_env=False, timeout=10
         )
         eventually(self.is_live, "Envoy to be live", 30)
+        self.news()
 
     def _find_admin(self) -> str | None:
         if not self.is_running():

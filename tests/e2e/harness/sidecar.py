@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from . import bootstrap
 from .bootstrap import Cluster, Json, Plugin
 from .client import Answer
 from .envoy import Envoy
+from .process import TARGET, built
 from .waiting import eventually
 
 UPSTREAM = "upstream"
@@ -54,6 +56,18 @@ class Layout:
     metadata_cluster: Json = field(default_factory=dict)
     # Filters before Invoker in the listener.
     filters_before: list[Json] = field(default_factory=list)
+
+    def bootstrap(self, folder: Path) -> Json:
+        """Envoy's whole configuration, with everything in one place."""
+        return bootstrap.bootstrap(self.listener_resources(folder / "access.log"), self.cluster_resources())
+
+    def check(self, folder: Path) -> subprocess.CompletedProcess[str]:
+        """What `invoker check` says about it."""
+        config, envoy = folder / "invoker.json", folder / "envoy.json"
+        config.write_text(json.dumps(self.config(self.rules)))
+        envoy.write_text(json.dumps(self.bootstrap(folder)))
+        command = [built(TARGET / "release" / "invoker"), "check", config, "--bootstrap", envoy]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     def config(self, rules: list[Json]) -> Json:
         config = {
@@ -120,8 +134,7 @@ class Sidecar:
             self._publish()
             configuration.write_text(json.dumps(bootstrap.from_files(folder)))
         else:
-            resources = (layout.listener_resources(self._access_log), layout.cluster_resources())
-            configuration.write_text(json.dumps(bootstrap.bootstrap(*resources)))
+            configuration.write_text(json.dumps(layout.bootstrap(folder)))
         self.envoy = Envoy(
             binary, configuration, folder, workers=workers, wasm_log_level=wasm_log_level, may_crash=may_crash
         )
