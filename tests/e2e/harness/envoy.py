@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from .process import ROOT, Process
+from .process import Process
 from .tokens import JWT
 from .waiting import eventually
 
@@ -51,7 +51,7 @@ class Envoy(Process):
                 "--drain-time-s", "2",
                 "--file-flush-interval-msec", "50",
                 "--admin-address-path", self._admin_address,
-                "--log-level", "info",
+                "--log-level", "warning",
                 "--component-log-level", f"wasm:{wasm_log_level}",
             ],
             folder / "envoy.log",
@@ -145,7 +145,9 @@ def validate(binary: Path, configuration: dict[str, Any], folder: Path) -> tuple
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "envoy.json"
     path.write_text(json.dumps(configuration))
-    process = Process([binary, "--mode", "validate", "-c", path, "--log-level", "info"], folder / "validate.log", None, ROOT)
+    process = Process(
+        [binary, "--mode", "validate", "-c", path, "--log-level", "warning"], folder / "validate.log"
+    )
     eventually(lambda: not process.is_running(), "Envoy to validate", 60)
     return process.stop() == 0, process.log()
 

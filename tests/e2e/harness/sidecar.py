@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -87,7 +88,7 @@ class Layout:
         return [
             {**rule, "cluster": "*"} if rule.get("cluster") == cluster.name else rule
             for rule in self.rules
-            if rule.get("cluster", "*") in ("*", cluster.name)
+            if fnmatchcase(cluster.name, str(rule.get("cluster", "*")).replace("[", "[[]"))
         ]
 
     def cluster_resources(self) -> list[Json]:
