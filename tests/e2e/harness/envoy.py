@@ -48,7 +48,8 @@ class Envoy(Process):
                 "-c", configuration,
                 "--concurrency", str(workers),
                 "--disable-hot-restart",
-                "--drain-time-s", "2",
+                # How long the connections of a listener that was replaced may live on.
+                "--drain-time-s", "5",
                 "--file-flush-interval-msec", "50",
                 "--admin-address-path", self._admin_address,
                 "--log-level", "warning",

@@ -55,6 +55,8 @@ class Layout:
     manager: Json = field(default_factory=dict)
     # More fields of the metadata server's cluster.
     metadata_cluster: Json = field(default_factory=dict)
+    # Instead of the whole configuration, whatever it is made of.
+    text: str | None = None
     # Filters before Invoker in the listener.
     filters_before: list[Json] = field(default_factory=list)
 
@@ -81,7 +83,8 @@ class Layout:
         return {name: value for name, value in config.items() if value is not None}
 
     def _plugin(self, rules: list[Json], name: str) -> Json:
-        return Plugin(self.config(rules), name, self.vm_id, self.module, self.plugin).http_filter()
+        config = self.text if self.text is not None else self.config(rules)
+        return Plugin(config, name, self.vm_id, self.module, self.plugin).http_filter()
 
     def _rules_of(self, cluster: Cluster) -> list[Json]:
         """The rules that can match in this cluster; what names it says `*` there, as people write it."""
@@ -208,21 +211,22 @@ class Sidecar:
         bootstrap.publish(self._folder / "clusters.json", bootstrap.CLUSTER_TYPE, clusters, self._version)
         bootstrap.publish(self._folder / "listeners.json", bootstrap.LISTENER_TYPE, listeners, self._version)
 
-    def update(self) -> None:
-        """Puts the layout, as it is now, into force, and waits for Envoy's verdict: True if taken."""
-        before = self._verdicts()
-        self._publish()
-        eventually(lambda: self._verdicts() != before, "Envoy to look at the update")
-
-    def _verdicts(self) -> tuple[int, int]:
+    def update(self) -> bool:
+        """Puts the layout as it is now to Envoy, and gives its verdict: whether it was taken."""
         name = "listener_manager.lds" if self.layout.place == LISTENER else "cluster_manager.cds"
-        return (
-            self.envoy.statistic(f"{name}.update_success"),
-            self.envoy.statistic(f"{name}.update_rejected"),
-        )
+        before = self._updates(name)
+        self._publish()
+        return eventually(lambda: self._verdict(name, before), "Envoy's verdict on the update") == "taken"
 
-    def rejected_updates(self) -> int:
-        return self._verdicts()[1]
+    def _updates(self, name: str) -> tuple[int, int]:
+        statistic = self.envoy.statistic
+        return statistic(f"{name}.update_success"), statistic(f"{name}.update_rejected")
+
+    def _verdict(self, name: str, before: tuple[int, int]) -> str | None:
+        taken, rejected = self._updates(name)
+        if taken == before[0] and rejected == before[1]:
+            return None
+        return "taken" if taken > before[0] else "rejected"
 
 
 # What the fixtures `launch` and `launch_shared` are: launch(place, rules=[...], workers=4).
