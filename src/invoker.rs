@@ -351,7 +351,7 @@ impl Invoker {
                 self.counts.fetches_failed += 1;
                 self.counts.fetch_durations.push(*took);
             }
-            Event::Denied { .. } => {}
+            Event::Remark(_) | Event::Denied { .. } => {}
         }
     }
 }

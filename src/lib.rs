@@ -5,6 +5,7 @@ pub mod authenticator;
 pub mod config;
 pub mod credential_headers;
 pub mod error;
+pub mod host;
 pub mod http;
 pub mod invoker;
 pub mod rules;
@@ -12,8 +13,6 @@ pub mod source;
 pub mod store;
 pub mod time;
 pub mod token;
-
-mod host;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod check;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::audience::Audience;
 use crate::time::UnixTime;
@@ -79,6 +80,15 @@ impl Token {
     /// Whether it may still be attached.
     pub fn is_usable(&self, now: UnixTime) -> bool {
         now < self.usable_end()
+    }
+
+    /// All that it says, for people to read.
+    ///
+    /// # Errors
+    ///
+    /// None for a token that was parsed: its payload was read before.
+    pub fn claims(&self) -> Result<Map<String, Value>, TokenError> {
+        serde_json::from_slice(&payload(self.secret())?).map_err(|_| TokenError::Claims)
     }
 
     /// Whom it names, if it says so.

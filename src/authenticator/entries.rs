@@ -61,16 +61,20 @@ impl Entries {
         (index < self.literals.len()).then_some(EntryId(index as u64))
     }
 
+    /// A derived audience's entry, if there is one, marked as used just now.
+    pub(super) fn used(&mut self, audience: &Audience) -> Option<&Entry> {
+        let entry = self.derived.get_mut(self.by_audience.get(audience)?)?;
+        self.uses += 1;
+        entry.last_used = self.uses;
+        entry.keep = Keep::Used;
+        Some(entry)
+    }
+
     /// A derived audience's entry, made if need be; `None` if all places are taken by audiences that
     /// requests wait for.
     pub(super) fn derived_id(&mut self, audience: &Audience) -> Option<EntryId> {
-        self.uses += 1;
-        if let Some(id) = self.by_audience.get(audience).copied() {
-            if let Some(entry) = self.derived.get_mut(&id) {
-                entry.last_used = self.uses;
-                entry.keep = Keep::Used;
-            }
-            return Some(id);
+        if self.used(audience).is_some() {
+            return self.by_audience.get(audience).copied();
         }
         if self.derived.len() >= MAX_DERIVED {
             self.evict()?;
@@ -78,6 +82,7 @@ impl Entries {
         let id = EntryId(self.next_id);
         self.next_id += 1;
         let key = RecordKey::derived(&self.identity, audience);
+        self.uses += 1;
         let mut entry = Entry::new(audience.clone(), key, Keep::Used);
         entry.last_used = self.uses;
         self.derived.insert(id, entry);

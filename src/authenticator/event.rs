@@ -23,6 +23,8 @@ pub enum Event {
         /// From the callout's dispatch to its answer.
         took: Duration,
     },
+    /// Something that works and may hurt one day; one line in a VM's life.
+    Remark(&'static str),
     /// A fetch brought none.
     FetchFailed {
         /// For whom.
@@ -80,7 +82,7 @@ impl Event {
                 ..
             } => Level::Debug,
             Self::Fetched { .. } => Level::Info,
-            Self::FetchFailed { .. } => Level::Warn,
+            Self::FetchFailed { .. } | Self::Remark(_) => Level::Warn,
             Self::Denied { .. } => Level::Error,
         }
     }
@@ -131,6 +133,7 @@ impl fmt::Display for Event {
                     "there is no token to serve"
                 },
             ),
+            Self::Remark(remark) => write!(f, "remark: {remark}"),
             Self::Denied { denial, count } => {
                 write!(
                     f,

@@ -135,7 +135,10 @@ impl Authenticator {
                     self.land(id);
                 }
                 match result {
-                    Ok(token) => self.succeed(&flight, token, store, now),
+                    Ok(granted) => {
+                        self.remark(granted.remark);
+                        self.succeed(&flight, granted.token, store, now);
+                    }
                     // Whoever took over says how it went.
                     Err(_) if flight.given_up => {}
                     Err(error) => {
@@ -149,6 +152,15 @@ impl Authenticator {
                     }
                 }
             }
+        }
+    }
+
+    fn remark(&mut self, remark: Option<&'static str>) {
+        if let Some(remark) = remark
+            && !self.has_remarked
+        {
+            self.has_remarked = true;
+            self.outputs.push_back(Output::Event(Event::Remark(remark)));
         }
     }
 

@@ -88,3 +88,161 @@ fn wait_for(lease: &Lease, view: &View<'_>) -> Move {
         _ => Move::Wait(until),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    const NOW: Monotonic = Monotonic::from_millis(100_000);
+
+    fn view<'a>() -> View<'a> {
+        View {
+            somebody_waits: true,
+            wanted: true,
+            fetched_at: None,
+            lease: None,
+            failure: None,
+            peer: Some(PeerId(1)),
+            now: NOW,
+        }
+    }
+
+    fn lease(until: Monotonic, waiters: &[u32]) -> Lease {
+        Lease {
+            id: 1,
+            until,
+            waiters: waiters.iter().copied().map(PeerId).collect(),
+        }
+    }
+
+    fn failure(class: Class, not_before: Monotonic) -> Failure {
+        Failure {
+            class,
+            code: Code::Refused,
+            reason: String::new(),
+            attempts: 1,
+            failed_at: NOW,
+            not_before,
+            retry_after: NOW,
+        }
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn without_a_wish_nothing_happens() {
+        assert_eq!(
+            look(&View {
+                wanted: false,
+                somebody_waits: false,
+                ..view()
+            }),
+            Move::Rest
+        );
+    }
+
+    #[test]
+    fn the_first_one_fetches_and_the_next_ones_join() {
+        assert_eq!(look(&view()), Move::Fetch(vec![]));
+        let held = lease(NOW + seconds(5), &[7]);
+        let joined = lease(NOW + seconds(5), &[7, 1]);
+        let again = NOW + LOOK_AGAIN;
+        assert_eq!(
+            look(&View {
+                lease: Some(&held),
+                ..view()
+            }),
+            Move::Join(joined.clone(), again)
+        );
+        assert_eq!(
+            look(&View {
+                lease: Some(&joined),
+                ..view()
+            }),
+            Move::Wait(again)
+        );
+        let unreachable = View {
+            lease: Some(&held),
+            peer: None,
+            ..view()
+        };
+        assert_eq!(look(&unreachable), Move::Wait(again));
+    }
+
+    #[test]
+    fn a_refresh_leaves_another_vm_s_lease_alone_until_it_ends() {
+        let held = lease(NOW + seconds(5), &[]);
+        let refresh = View {
+            somebody_waits: false,
+            lease: Some(&held),
+            ..view()
+        };
+        assert_eq!(look(&refresh), Move::Wait(held.until));
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_is_taken_over_with_its_waiters() {
+        let dead = lease(NOW, &[7, 8]);
+        assert_eq!(
+            look(&View {
+                lease: Some(&dead),
+                ..view()
+            }),
+            Move::Fetch(vec![PeerId(7), PeerId(8)])
+        );
+    }
+
+    #[test]
+    fn what_needs_a_person_fails_the_waiting_at_once_until_the_next_attempt() {
+        let failure = failure(Class::Permanent, NOW + seconds(5));
+        let waiting = View {
+            failure: Some(&failure),
+            ..view()
+        };
+        assert_eq!(
+            look(&waiting),
+            Move::Reject(failure.clone(), failure.not_before)
+        );
+        let idle = View {
+            failure: Some(&failure),
+            somebody_waits: false,
+            ..view()
+        };
+        assert_eq!(look(&idle), Move::Wait(failure.not_before));
+        let later = View {
+            failure: Some(&failure),
+            now: failure.not_before,
+            ..view()
+        };
+        assert_eq!(look(&later), Move::Fetch(vec![]));
+    }
+
+    #[test]
+    fn what_may_pass_is_waited_for() {
+        let failure = failure(Class::Transient, NOW + seconds(20));
+        let waiting = View {
+            failure: Some(&failure),
+            ..view()
+        };
+        assert_eq!(look(&waiting), Move::Wait(NOW + seconds(1)));
+    }
+
+    #[test]
+    fn a_success_is_followed_by_a_pause() {
+        let fresh = View {
+            fetched_at: Some(NOW),
+            ..view()
+        };
+        assert_eq!(look(&fresh), Move::Wait(NOW + seconds(1)));
+        assert_eq!(
+            look(&View {
+                somebody_waits: false,
+                ..fresh
+            }),
+            Move::Wait(NOW + seconds(5))
+        );
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! One [`Authenticator`] is one VM's part. It owns a first-level cache and the requests that wait in
 //! this VM; what all VMs must agree on (who fetches, how it failed, the token) is in the shared
-//! [`Record`](crate::store::Record)s, and every decision is made by reading one and swapping it.
+//! [`Record`]s, and every decision is made by reading one and swapping it.
 //!
 //! # Calling contract
 //!
@@ -16,13 +16,16 @@
 //! Everything that goes on here is played against itself in `tests/simulation`: several VMs, lost
 //! swaps, dead holders, frozen clocks. `scripts/test simulation` runs it.
 
+mod advance;
 mod backoff;
 mod entries;
 mod entry;
 mod event;
 mod flight;
 mod look;
+mod output;
 mod refresh;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -31,38 +34,19 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use self::entries::{Entries, EntryId};
-use self::entry::{Cached, Keep, Waiter};
+use self::entry::{Keep, Waiter};
 pub use self::event::{Event, Level, Success};
 use self::flight::Flight;
-use self::look::{Move, View, look};
+pub use self::output::{Answer, CalloutId, Output, RequestId};
 use crate::audience::Audience;
-use crate::error::{Class, Code, Denial};
-use crate::http::Request;
 use crate::rules::Target;
 use crate::source::Source;
-use crate::store::{
-    Failure, Lease, PeerId, Record, SharedStore, Slot, StoredToken, Version, success_key,
-};
+use crate::store::{PeerId, SharedStore, success_key};
 use crate::time::{Monotonic, Now, UnixTime};
 use crate::token::Token;
 
 /// Callouts in flight per credential and VM.
 pub const MAX_IN_FLIGHT: usize = 64;
-
-/// A record that changes under every swap is left for a moment: somebody makes progress with it.
-const MAX_SWAPS: usize = 8;
-const AFTER_LOST_SWAPS: Duration = Duration::from_millis(100);
-
-/// Between two lines about denied requests.
-const DENIED_LINE_EVERY: Duration = Duration::from_secs(1);
-
-/// A request that the host knows by this number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
-
-/// A callout, by the number under which its answer comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CalloutId(pub u64);
 
 /// How an authenticator behaves; the configuration's values.
 #[derive(Clone, Debug)]
@@ -80,30 +64,6 @@ pub struct Settings {
     /// How much later than asked the host may call `handle_timeout`: a waiting request is let go that
     /// much earlier, so that it never waits beyond `timeout`.
     pub lateness: Duration,
-}
-
-/// The answer to a request.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// Attach this.
-    Token(Rc<Token>),
-    /// There is none, and there won't be one in time.
-    Denied(Denial),
-    /// Wait: [`Output::Resume`] comes.
-    Pending,
-}
-
-/// What the host is to do.
-#[derive(Debug)]
-pub enum Output {
-    /// Send this request and bring the answer back to `handle_response`.
-    Callout(CalloutId, Request),
-    /// A pending request's answer, which is never `Pending` again.
-    Resume(RequestId, Result<Rc<Token>, Denial>),
-    /// Wake this VM.
-    Wake(PeerId),
-    /// Tell the operator.
-    Event(Event),
 }
 
 /// One VM's part in keeping all VMs supplied with tokens.
@@ -124,6 +84,7 @@ pub struct Authenticator {
     rng: Rng,
     started: Monotonic,
     has_succeeded: bool,
+    has_remarked: bool,
     success_key: String,
     denied: u64,
     last_denied_line: Option<Monotonic>,
@@ -160,6 +121,7 @@ impl Authenticator {
             rng: Rng::with_seed(seed),
             started,
             has_succeeded: false,
+            has_remarked: false,
             denied: 0,
             last_denied_line: None,
         }
@@ -170,13 +132,14 @@ impl Authenticator {
         self.peer = peer;
     }
 
-    /// The hit path for an audience that the configuration spells out: an index and two comparisons.
+    /// The hit path: for an audience that the configuration spells out an index and two comparisons.
     /// `None` if there is more to do than to attach a token; [`Self::handle_request`] does it.
-    pub fn cached(&self, target: &Target, now: UnixTime) -> Option<&Token> {
-        let Target::Literal(index) = target else {
-            return None;
+    pub fn cached(&mut self, target: &Target, now: UnixTime) -> Option<&Token> {
+        let entry = match target {
+            Target::Literal(index) => self.entries.literal(*index)?,
+            Target::Derived(audience) => self.entries.used(audience)?,
         };
-        let cached = self.entries.literal(*index)?.usable(now)?;
+        let cached = entry.usable(now)?;
         (now < cached.refresh_due).then_some(&*cached.token)
     }
 
@@ -291,22 +254,6 @@ impl Authenticator {
         self.entries.derived_len()
     }
 
-    /// Counts a denial that was decided elsewhere, for the rate-limited line.
-    pub fn note_denial(&mut self, denial: &Denial, now: Now) {
-        self.denied += 1;
-        let is_quiet = self
-            .last_denied_line
-            .is_some_and(|last| now.monotonic.since(last) < DENIED_LINE_EVERY);
-        if !is_quiet {
-            self.last_denied_line = Some(now.monotonic);
-            let count = std::mem::take(&mut self.denied);
-            self.outputs.push_back(Output::Event(Event::Denied {
-                denial: denial.clone(),
-                count,
-            }));
-        }
-    }
-
     fn entry_for(&mut self, target: &Target) -> Option<EntryId> {
         match target {
             Target::Literal(index) => {
@@ -323,247 +270,5 @@ impl Authenticator {
             .get(id)?
             .usable(now.unix)
             .map(|cached| Rc::clone(&cached.token))
-    }
-
-    /// Does what the shared record asks for. `asking`: a request is about to wait here. Returns the
-    /// failure with which the waiting requests were rejected, if they were.
-    fn advance(
-        &mut self,
-        id: EntryId,
-        asking: bool,
-        store: &dyn SharedStore,
-        now: Now,
-    ) -> Option<Failure> {
-        for _ in 0..MAX_SWAPS {
-            let (slot, version) = self.read(id, store, now)?;
-            let (mut record, is_shared) = match slot {
-                Slot::Ours(record) => (record, true),
-                Slot::Replaceable => (Record::default(), true),
-                Slot::Taken => (Record::default(), false),
-            };
-            if let Some(stored) = &record.token {
-                self.adopt(id, stored, now);
-            }
-            let entry = self.entries.get_mut(id)?;
-            if entry.flight.is_some() {
-                return None;
-            }
-            let has_token = entry.usable(now.unix).is_some();
-            let somebody_waits = !has_token && (asking || !entry.waiters.is_empty());
-            if record.failure.is_some() {
-                entry.failure.clone_from(&record.failure);
-            }
-            let next = look(&View {
-                somebody_waits,
-                wanted: somebody_waits || entry.wants_token(now.unix),
-                fetched_at: entry.cached.as_ref().map(|cached| cached.fetched_at),
-                lease: record.lease.as_ref(),
-                failure: entry.failure.as_ref(),
-                peer: self.peer,
-                now: now.monotonic,
-            });
-            match next {
-                Move::Rest => {
-                    entry.look_at = None;
-                    return None;
-                }
-                Move::Wait(until) => {
-                    entry.look_at = Some(until);
-                    return None;
-                }
-                Move::Reject(failure, until) => {
-                    entry.look_at = Some(until);
-                    self.reject_waiters(id, &failure, now);
-                    return Some(failure);
-                }
-                Move::Join(lease, until) => {
-                    record.lease = Some(lease);
-                    if self.write(id, &record, version, store) {
-                        self.entries.get_mut(id)?.look_at = Some(until);
-                        return None;
-                    }
-                }
-                Move::Fetch(_) if self.in_flight >= MAX_IN_FLIGHT => {
-                    entry.look_at = Some(now.monotonic + self.settings.callout_timeout);
-                    if !self.queued.contains(&id) {
-                        self.queued.push_back(id);
-                    }
-                    return None;
-                }
-                Move::Fetch(waiters) => {
-                    let lease = self.rng.u64(..);
-                    let until = self.lease_until(now.monotonic);
-                    record.lease = Some(Lease {
-                        id: lease,
-                        until,
-                        waiters,
-                    });
-                    if !is_shared || self.write(id, &record, version, store) {
-                        self.take_off(id, lease, is_shared, store, now);
-                        return None;
-                    }
-                }
-            }
-        }
-        self.entries.get_mut(id)?.look_at = Some(now.monotonic + AFTER_LOST_SWAPS);
-        None
-    }
-
-    /// What lies under the entry's key, and the version to swap it by (`None`: nothing lies there).
-    fn read(
-        &self,
-        id: EntryId,
-        store: &dyn SharedStore,
-        now: Now,
-    ) -> Option<(Slot, Option<Version>)> {
-        let entry = self.entries.get(id)?;
-        Some(match store.get(&entry.key.name) {
-            Some((bytes, version)) => (
-                Record::read(&bytes, &entry.key, &entry.audience, now),
-                Some(version),
-            ),
-            None => (Slot::Ours(Record::default()), None),
-        })
-    }
-
-    fn write(
-        &self,
-        id: EntryId,
-        record: &Record,
-        version: Option<Version>,
-        store: &dyn SharedStore,
-    ) -> bool {
-        let Some(entry) = self.entries.get(id) else {
-            return false;
-        };
-        let bytes = record.write(&entry.key);
-        match version {
-            Some(version) => store.compare_and_swap(&entry.key.name, &bytes, version),
-            None => store.insert(&entry.key.name, &bytes),
-        }
-        .is_ok()
-    }
-
-    /// Takes a token into the first level, unless the one there is as good, and serves who waits.
-    fn adopt(&mut self, id: EntryId, stored: &StoredToken, now: Now) {
-        let jitter = self.rng.f64();
-        let Some(entry) = self.entries.get_mut(id) else {
-            return;
-        };
-        let usable_end = stored.token.usable_end();
-        let is_better = now.unix < usable_end
-            && entry.cached.as_ref().is_none_or(|cached| {
-                usable_end > cached.usable_end
-                    || usable_end == cached.usable_end && stored.fetched_at > cached.fetched_at
-            });
-        if is_better {
-            if entry.keep == Keep::Used && entry.cached.is_some() {
-                entry.keep = Keep::Idle;
-            }
-            entry.cached = Some(Cached {
-                token: Rc::new(stored.token.clone()),
-                usable_end,
-                refresh_due: refresh::due(stored, self.settings.refresh_margin, jitter),
-                fetched_at: stored.fetched_at,
-            });
-            if entry
-                .failure
-                .as_ref()
-                .is_some_and(|f| f.failed_at <= stored.fetched_at)
-            {
-                entry.failure = None;
-            }
-            self.has_succeeded = true;
-        }
-        self.serve_waiters(id, now);
-    }
-
-    fn serve_waiters(&mut self, id: EntryId, now: Now) {
-        let Some(token) = self.token(id, now) else {
-            return;
-        };
-        for request in self.release_waiters(id) {
-            self.outputs
-                .push_back(Output::Resume(request, Ok(Rc::clone(&token))));
-        }
-    }
-
-    fn reject_waiters(&mut self, id: EntryId, failure: &Failure, now: Now) {
-        for request in self.release_waiters(id) {
-            let denial = self.deny(id, failure.class, failure.code, &failure.reason, now);
-            self.outputs.push_back(Output::Resume(request, Err(denial)));
-        }
-    }
-
-    fn release_waiters(&mut self, id: EntryId) -> Vec<RequestId> {
-        let Some(entry) = self.entries.get_mut(id) else {
-            return Vec::new();
-        };
-        let requests: Vec<_> = entry
-            .waiters
-            .drain(..)
-            .map(|waiter| waiter.request)
-            .collect();
-        for request in &requests {
-            self.waiting.remove(request);
-        }
-        requests
-    }
-
-    fn let_go_late_waiters(&mut self, id: EntryId, now: Now) {
-        loop {
-            let Some(entry) = self.entries.get_mut(id) else {
-                return;
-            };
-            let is_late = |waiter: &mut Waiter| now.monotonic >= waiter.deadline;
-            let Some(waiter) = entry.waiters.pop_front_if(is_late) else {
-                return;
-            };
-            self.waiting.remove(&waiter.request);
-            let (code, reason) = match &entry.failure {
-                Some(failure) => (failure.code, failure.reason.clone()),
-                None => (Code::Timeout, "its answer is still awaited".to_owned()),
-            };
-            let reason = format!("no token within {:?}: {reason}", self.settings.timeout);
-            let denial = self.deny(id, Class::Transient, code, &reason, now);
-            self.outputs
-                .push_back(Output::Resume(waiter.request, Err(denial)));
-        }
-    }
-
-    fn deny(&mut self, id: EntryId, class: Class, code: Code, reason: &str, now: Now) -> Denial {
-        let audience = self.entries.get(id).map(|entry| entry.audience.clone());
-        let audience = audience.as_ref().map(Audience::as_str).unwrap_or_default();
-        let message = format!(
-            "no ID token for audience {audience:?} from {}: {reason}",
-            self.server
-        );
-        let denial = Denial {
-            class,
-            code,
-            message,
-        };
-        self.note_denial(&denial, now);
-        denial
-    }
-
-    fn too_many(&mut self, target: &Target, now: Now) -> Denial {
-        let audience = match target {
-            Target::Literal(index) => self.entries.literal(*index).map(|e| e.audience.clone()),
-            Target::Derived(audience) => Some(audience.clone()),
-        };
-        let audience = audience.as_ref().map(Audience::as_str).unwrap_or_default();
-        let denial = Denial {
-            class: Class::Transient,
-            code: Code::TooManyWaiting,
-            message: format!(
-                "no ID token for audience {audience:?} from {}: {} requests wait already (max_waiting_requests is {})",
-                self.server,
-                self.waiting.len(),
-                self.settings.max_waiting_requests
-            ),
-        };
-        self.note_denial(&denial, now);
-        denial
     }
 }

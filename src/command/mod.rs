@@ -7,6 +7,10 @@ use clap::{Parser, Subcommand};
 mod check;
 mod emulate;
 mod explain;
+mod no_token;
+mod token;
+mod token_request;
+mod wait;
 
 /// Attaches Google-signed ID tokens to outbound requests, in the proxy.
 #[derive(Debug, Parser)]
@@ -24,6 +28,10 @@ enum Command {
     Explain(explain::Arguments),
     /// Run a local metadata server
     Emulate(emulate::Arguments),
+    /// Print a token for an audience
+    Token(token::Arguments),
+    /// Wait until a token can be had
+    Wait(wait::Arguments),
 }
 
 /// Runs the command that the process's arguments name; 0 is success, 1 an error that was printed.
@@ -32,6 +40,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Emulate(arguments) => emulate::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Wait(arguments) => wait::run(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -24,6 +24,32 @@ const REFRESH_MARGIN_DEFAULT: Duration = Duration::from_secs(5 * 60);
 const MAX_WAITING_REQUESTS_MAX: f64 = 1_000_000.0;
 const MAX_WAITING_REQUESTS_DEFAULT: usize = 1024;
 
+impl Timing {
+    /// What holds when nothing but `timeout` is written.
+    pub fn of(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            callout_timeout: (timeout * 4 / 5).min(CALLOUT_TIMEOUT_MAX),
+            refresh_margin: REFRESH_MARGIN_DEFAULT,
+        }
+    }
+
+    /// The same for somebody who waits for another time; a callout never takes longer than that.
+    pub fn within(self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            callout_timeout: self.callout_timeout.min(timeout),
+            ..self
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self::of(TIMEOUT_DEFAULT)
+    }
+}
+
 pub(super) fn timing(
     timeout: Option<&str>,
     callout_timeout: Option<&str>,
@@ -44,7 +70,7 @@ pub(super) fn timing(
             timeout
         }
         Some(callout) => callout,
-        None => (timeout * 4 / 5).min(CALLOUT_TIMEOUT_MAX),
+        None => Timing::of(timeout).callout_timeout,
     };
     let range = Duration::ZERO..=REFRESH_MARGIN_MAX;
     let refresh_margin = duration("refresh_margin", refresh_margin, range, problems)

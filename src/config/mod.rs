@@ -13,6 +13,7 @@ use crate::credential_headers::HeaderPolicy;
 use crate::rules::Rules;
 
 mod credentials;
+mod document;
 mod error;
 mod host;
 mod limits;

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use super::document::Document;
 use super::error::ConfigErrors;
 
 pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, ConfigErrors> {
@@ -13,12 +14,11 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, ConfigErro
         Some(_) => return Err(not_an_object("text that is not JSON")),
         None => return Err(not_an_object("nothing")),
     }
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(humanise)?;
-    deserializer
-        .end()
-        .map_err(|error| ConfigErrors::one("", format!("this is not JSON: {error}")))?;
-    Ok(value)
+    match serde_json::from_str(text) {
+        Ok(Document(value)) => from_value(value),
+        Err(error) if error.is_data() => Err(ConfigErrors::one("", error.to_string())),
+        Err(error) => Err(ConfigErrors::one("", format!("this is not JSON: {error}"))),
+    }
 }
 
 pub(super) fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, ConfigErrors> {
@@ -51,18 +51,7 @@ fn humanise(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigError
     let path = error.path().to_string();
     let path = if path == "." { String::new() } else { path };
     let error = error.into_inner();
-    if error.is_data() {
-        return ConfigErrors::one(path, in_plain_words(&without_position(&error)));
-    }
-    // Here the position is what helps, and the path is only how far the reader came.
-    ConfigErrors::one("", format!("this is not JSON: {error}"))
-}
-
-/// A path says more than a line of a text that nobody wrote in this shape.
-fn without_position(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&position).unwrap_or(&text).to_owned()
+    ConfigErrors::one(path, in_plain_words(&error.to_string()))
 }
 
 /// serde's words are Rust's; these are JSON's and YAML's.

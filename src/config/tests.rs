@@ -387,7 +387,7 @@ fn what_is_no_json_says_where() {
     this is not JSON: trailing comma at line 1 column 18
     this is not JSON: EOF while parsing an object at line 1 column 16
     this is not JSON: trailing characters at line 1 column 4
-    duplicate field `timeout`
+    duplicate field `timeout` at line 1 column 27
     ");
 }
 

@@ -1,6 +1,9 @@
 //! What runs the core: one module a host. A host moves events and values; what they mean is the
 //! core's business.
 
+#[cfg(not(target_family = "wasm"))]
+pub mod native;
+
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 #[allow(unsafe_code, reason = "the ABI is one of C functions")]
 mod proxy_wasm;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Standing;
+use super::{Granted, Standing};
 use crate::audience::Audience;
 use crate::config::MetadataCredentials;
 use crate::error::{Code, FetchError};
@@ -15,7 +15,7 @@ use crate::http::{Request, Response};
 use crate::token::Token;
 
 /// The name by which every client knows the server; it refuses requests for other hosts.
-const AUTHORITY: &str = "metadata.google.internal";
+pub const AUTHORITY: &str = "metadata.google.internal";
 
 /// A new GKE Pod's server answers 404 for some seconds: 132 of 485 Pods met it in
 /// googleapis/google-cloud-go#14349.
@@ -30,6 +30,8 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
 
 /// What marks an answer as the server's own, and a request as not one that a browser was led to make.
 const FLAVOR: &str = "metadata-flavor";
+
+const NO_FLAVOR: &str = "the metadata server's answer has no \"Metadata-Flavor: Google\"; its token is for this audience and is taken";
 
 /// The credential of the machine that the proxy runs on.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl Metadata {
         response: &Response,
         audience: &Audience,
         standing: Standing,
-    ) -> Result<Token, FetchError> {
+    ) -> Result<Granted, FetchError> {
         if response.status != 200 {
             return Err(self.refusal(response, standing));
         }
@@ -93,7 +95,10 @@ impl Metadata {
             "an empty answer".to_owned()
         } else {
             match Token::id_token(body, audience) {
-                Ok(token) => return Ok(token),
+                Ok(token) => {
+                    let remark = (!is_google(response)).then_some(NO_FLAVOR);
+                    return Ok(Granted { token, remark });
+                }
                 Err(error) => error.to_string(),
             }
         };
@@ -151,4 +156,230 @@ fn retry_after(response: &Response) -> Option<Duration> {
         .parse()
         .ok()
         .map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+    use crate::http::CalloutError;
+    use crate::source::{Leg, Source, Step};
+    use crate::time::{Monotonic, Now, UnixTime};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    const AUDIENCE: &str = "https://a.example.com/?x=1&y=é#z+ %";
+
+    fn source() -> Source {
+        Source::Metadata(Metadata {
+            cluster: "metadata".into(),
+            service_account: "default".into(),
+        })
+    }
+
+    fn audience() -> Audience {
+        Audience::custom(AUDIENCE).unwrap()
+    }
+
+    fn jwt(audience: &str, exp: u64) -> String {
+        let claims =
+            serde_json::json!({"aud": audience, "exp": exp, "email": "login@x"}).to_string();
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    fn answer(status: u16, body: &str) -> Response {
+        let headers = vec![("Metadata-Flavor".to_owned(), "Google".to_owned())];
+        Response {
+            status,
+            headers,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    const LATE: Standing = Standing {
+        age: Duration::from_secs(3600),
+        has_succeeded: true,
+    };
+    const EARLY: Standing = Standing {
+        age: Duration::from_secs(1),
+        has_succeeded: false,
+    };
+
+    fn result(
+        answer: Result<Response, CalloutError>,
+        standing: Standing,
+    ) -> Result<Granted, FetchError> {
+        let now = Now {
+            monotonic: Monotonic::from_millis(0),
+            unix: UnixTime::from_secs(1000),
+        };
+        match source().proceed(Leg::Identity, answer, &audience(), standing, now) {
+            Step::Done(result) => result,
+            Step::Call(..) => panic!("one leg is all there is"),
+        }
+    }
+
+    fn failure(answer: Result<Response, CalloutError>, standing: Standing) -> (Class, Code) {
+        let error = result(answer, standing).unwrap_err();
+        (error.class, error.code)
+    }
+
+    #[test]
+    fn the_audience_arrives_whole_whatever_is_in_it() {
+        let Step::Call(request, Leg::Identity) = source().begin(&audience(), Duration::ZERO) else {
+            panic!("the first step is a callout")
+        };
+        assert_eq!(
+            request.path,
+            "/computeMetadata/v1/instance/service-accounts/default/identity?audience=https%3A%2F%2Fa.example.com%2F%3Fx%3D1%26y%3D%C3%A9%23z%2B%20%25&format=full"
+        );
+        assert_eq!(request.headers, [("metadata-flavor", "Google".to_owned())]);
+        assert_eq!(
+            (request.authority.as_str(), request.method),
+            ("metadata.google.internal", "GET")
+        );
+    }
+
+    #[test]
+    fn a_token_is_taken_with_a_line_break_behind_it_and_without_the_flavour() {
+        let token = format!("{}\r\n", jwt(AUDIENCE, 4600));
+        let granted = result(Ok(answer(200, &token)), LATE).unwrap();
+        assert_eq!(
+            (granted.token.email(), granted.remark),
+            (Some("login@x"), None)
+        );
+        let bare = Response {
+            headers: Vec::new(),
+            ..answer(200, &token)
+        };
+        assert_eq!(result(Ok(bare), LATE).unwrap().remark, Some(NO_FLAVOR));
+    }
+
+    #[test]
+    fn what_may_pass_and_what_needs_a_person() {
+        use Class::{Permanent, Transient};
+        for status in [408, 429, 500, 502, 503, 504, 599] {
+            assert_eq!(
+                failure(Ok(answer(status, "")), LATE),
+                (Transient, Code::ServerError)
+            );
+        }
+        for status in [204, 301, 302, 400, 401, 403, 418] {
+            assert_eq!(
+                failure(Ok(answer(status, "")), EARLY),
+                (Permanent, Code::Refused),
+                "{status}"
+            );
+        }
+        assert_eq!(
+            failure(Err(CalloutError::Timeout), LATE),
+            (Transient, Code::CalloutTimeout)
+        );
+        assert_eq!(
+            failure(Err(CalloutError::Unreachable), LATE),
+            (Transient, Code::CalloutUnreachable)
+        );
+        assert_eq!(
+            failure(Err(CalloutError::Unavailable), LATE),
+            (Transient, Code::CalloutUnavailable)
+        );
+        assert_eq!(
+            failure(Err(CalloutError::TooLarge), LATE),
+            (Permanent, Code::MalformedAnswer)
+        );
+    }
+
+    #[test]
+    fn a_server_that_warms_up_is_waited_for_and_a_missing_account_is_not() {
+        let not_found = || Ok(answer(404, "not found"));
+        assert_eq!(
+            failure(not_found(), EARLY),
+            (Class::Transient, Code::NotFound)
+        );
+        assert_eq!(
+            failure(not_found(), LATE),
+            (Class::Permanent, Code::NotFound)
+        );
+        let never_worked = Standing {
+            has_succeeded: false,
+            ..LATE
+        };
+        assert_eq!(
+            failure(not_found(), never_worked),
+            (Class::Permanent, Code::NotFound)
+        );
+        let worked = Standing {
+            has_succeeded: true,
+            ..EARLY
+        };
+        assert_eq!(
+            failure(not_found(), worked),
+            (Class::Permanent, Code::NotFound)
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_is_late_is_waited_for_and_an_unknown_one_is_not() {
+        let unknown = Err(CalloutError::UnknownCluster);
+        assert_eq!(
+            failure(unknown.clone(), EARLY),
+            (Class::Transient, Code::UnknownCluster)
+        );
+        assert_eq!(
+            failure(unknown, LATE),
+            (Class::Permanent, Code::UnknownCluster)
+        );
+    }
+
+    #[test]
+    fn envoy_s_own_answers_are_told_from_the_server_s() {
+        let envoys = |status| {
+            Ok(Response {
+                headers: Vec::new(),
+                ..answer(status, "upstream …")
+            })
+        };
+        assert_eq!(
+            failure(envoys(504), LATE),
+            (Class::Transient, Code::CalloutTimeout)
+        );
+        assert_eq!(
+            failure(envoys(503), LATE),
+            (Class::Transient, Code::CalloutUnreachable)
+        );
+    }
+
+    #[test]
+    fn answers_that_are_no_token_for_the_audience_need_a_person() {
+        for body in [
+            "<html>Sorry</html>".to_owned(),
+            String::new(),
+            jwt("https://other.example.com", 4600),
+            format!("{}\r\nx-evil: 1", jwt(AUDIENCE, 4600)),
+        ] {
+            let found = failure(Ok(answer(200, &body)), LATE);
+            assert_eq!(found, (Class::Permanent, Code::MalformedAnswer), "{body}");
+        }
+        let dead = failure(Ok(answer(200, &jwt(AUDIENCE, 1029))), LATE);
+        assert_eq!(dead, (Class::Transient, Code::ExpiredToken));
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds() {
+        let mut busy = answer(429, "");
+        busy.headers.push(("Retry-After".into(), " 7 ".into()));
+        assert_eq!(
+            result(Ok(busy.clone()), LATE).unwrap_err().retry_after,
+            Some(Duration::from_secs(7))
+        );
+        busy.headers[1].1 = "Wed, 21 Oct 2026 07:28:00 GMT".into();
+        assert_eq!(result(Ok(busy), LATE).unwrap_err().retry_after, None);
+    }
+
+    #[test]
+    fn no_message_quotes_the_answer() {
+        let secret = jwt("https://other.example.com", 4600);
+        let error = result(Ok(answer(200, &secret)), LATE).unwrap_err();
+        assert!(!error.reason.contains("e30."), "{error}");
+    }
 }

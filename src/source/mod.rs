@@ -34,7 +34,16 @@ pub enum Step {
     /// This request's answer.
     Call(Request, Leg),
     /// Nothing more.
-    Done(Result<Token, FetchError>),
+    Done(Result<Granted, FetchError>),
+}
+
+/// A token, and what an operator should know of how it came.
+#[derive(Debug)]
+pub struct Granted {
+    /// The token.
+    pub token: Token,
+    /// Something that works and may hurt one day.
+    pub remark: Option<&'static str>,
 }
 
 /// What is known of the credential when a callout fails: early trouble is often only early.
@@ -98,14 +107,15 @@ impl Source {
                 .map_err(|error| no_answer(error, &metadata.cluster, standing))
                 .and_then(|response| metadata.token(&response, audience, standing)),
         };
-        Step::Done(result.and_then(|token| alive(token, now)))
+        Step::Done(result.and_then(|granted| alive(granted, now)))
     }
 }
 
 /// A server can hand out dead tokens for a while: that is its trouble, not ours to send on.
-fn alive(token: Token, now: Now) -> Result<Token, FetchError> {
+fn alive(granted: Granted, now: Now) -> Result<Granted, FetchError> {
+    let token = &granted.token;
     if token.is_usable(now.unix) {
-        return Ok(token);
+        return Ok(granted);
     }
     let left = token.expires_at().since(now.unix).as_secs();
     Err(FetchError::transient(

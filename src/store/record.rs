@@ -183,3 +183,156 @@ fn part<T: DeserializeOwned>(value: Value) -> Option<T> {
 fn value<T: Serialize>(part: &Option<T>) -> Value {
     serde_json::to_value(part).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    fn audience() -> Audience {
+        Audience::parse("https://a.example.com").unwrap()
+    }
+
+    fn key() -> RecordKey {
+        RecordKey::literal("metadata\nm\ndefault", &audience())
+    }
+
+    fn now() -> Now {
+        Now {
+            monotonic: Monotonic::from_millis(50_000),
+            unix: UnixTime::from_secs(1_000),
+        }
+    }
+
+    fn jwt(audience: &str) -> String {
+        let claims = format!(r#"{{"aud":"{audience}","exp":4600}}"#);
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    fn full() -> Record {
+        Record {
+            token: Some(StoredToken {
+                token: Token::id_token(&jwt(audience().as_str()), &audience()).unwrap(),
+                fetched_at: Monotonic::from_millis(40_000),
+                fetched_unix: UnixTime::from_secs(990),
+            }),
+            lease: Some(Lease {
+                id: 7,
+                until: Monotonic::from_millis(55_000),
+                waiters: vec![PeerId(3), PeerId(4)],
+            }),
+            failure: Some(Failure {
+                class: Class::Transient,
+                code: Code::ServerError,
+                reason: "status 500".to_owned(),
+                attempts: 2,
+                failed_at: Monotonic::from_millis(49_000),
+                not_before: Monotonic::from_millis(50_500),
+                retry_after: Monotonic::from_millis(49_000),
+            }),
+        }
+    }
+
+    fn read(text: &str) -> Record {
+        match Record::read(text.as_bytes(), &key(), &audience(), now()) {
+            Slot::Ours(record) => record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let bytes = full().write(&key());
+        assert_eq!(
+            Record::read(&bytes, &key(), &audience(), now()),
+            Slot::Ours(full())
+        );
+    }
+
+    /// The format is shared with whatever version of the module runs beside this one: a change needs
+    /// another prefix in `key`.
+    #[test]
+    fn the_format_is_that_of_version_1() {
+        let text = String::from_utf8(full().write(&key())).unwrap();
+        insta::assert_snapshot!(text, @r#"{"key":"metadata\nm\ndefault\nhttps://a.example.com","token":{"fetched_at":40000,"fetched_unix":990000,"jwt":"e30.eyJhdWQiOiJodHRwczovL2EuZXhhbXBsZS5jb20iLCJleHAiOjQ2MDB9.c2ln"},"lease":{"id":7,"until":55000,"waiters":[3,4]},"failure":{"attempts":2,"class":"transient","code":"server_error","failed_at":49000,"not_before":50500,"reason":"status 500","retry_after":49000}}"#);
+    }
+
+    #[test]
+    fn what_a_neighbour_garbles_is_absent() {
+        let text = String::from_utf8(full().write(&key())).unwrap();
+        assert_eq!(read(""), Record::default());
+        assert_eq!(read("[]"), Record::default());
+        assert_eq!(read(&text[..text.len() / 2]), Record::default());
+        let garbled = read(&text.replace("\"jwt\":\"", "\"jwt\":\"\\r\\n"));
+        assert_eq!(
+            garbled,
+            Record {
+                token: None,
+                ..full()
+            }
+        );
+        let other = text.replace(&jwt(audience().as_str()), &jwt("https://evil.example.com"));
+        assert_eq!(
+            read(&other),
+            Record {
+                token: None,
+                ..full()
+            }
+        );
+    }
+
+    #[test]
+    fn times_that_no_vm_of_ours_would_write_block_nobody() {
+        let text = String::from_utf8(full().write(&key())).unwrap();
+        let lease = read(&text.replace("\"until\":55000", "\"until\":999999999"));
+        assert_eq!(
+            lease,
+            Record {
+                lease: None,
+                ..full()
+            }
+        );
+        for field in [
+            "\"not_before\":50500",
+            "\"retry_after\":49000",
+            "\"failed_at\":49000",
+        ] {
+            let (name, _) = field.split_once(':').unwrap();
+            let failure = read(&text.replace(field, &format!("{name}:999999999")));
+            assert_eq!(
+                failure,
+                Record {
+                    failure: None,
+                    ..full()
+                },
+                "{field}"
+            );
+        }
+        let token = read(&text.replace("\"fetched_at\":40000", "\"fetched_at\":999999999"));
+        assert_eq!(token.token.unwrap().fetched_at, now().monotonic);
+    }
+
+    #[test]
+    fn another_audience_s_record_is_left_alone_while_it_is_being_fetched() {
+        let other = Audience::parse("https://b.example.com").unwrap();
+        let key = RecordKey {
+            name: key().name,
+            full: "somebody else".into(),
+        };
+        let bytes = full().write(&key);
+        let ours = super::tests::key();
+        assert_eq!(Record::read(&bytes, &ours, &other, now()), Slot::Taken);
+        let late = Now {
+            monotonic: Monotonic::from_millis(55_000),
+            ..now()
+        };
+        assert_eq!(Record::read(&bytes, &ours, &other, late), Slot::Replaceable);
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let shown = format!("{:?}", full());
+        assert!(!shown.contains("e30."), "{shown}");
+    }
+}

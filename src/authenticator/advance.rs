@@ -1,0 +1,171 @@
+//! From what the shared record says to what is done about it: read, decide, swap, and again if
+//! somebody else was first.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::entries::EntryId;
+use super::entry::{Cached, Keep};
+use super::look::{Move, View, look};
+use super::{Authenticator, MAX_IN_FLIGHT, refresh};
+use crate::store::{Failure, Lease, Record, SharedStore, Slot, StoredToken, Version};
+use crate::time::Now;
+
+/// A record that changes under every swap is left for a moment: somebody makes progress with it.
+const MAX_SWAPS: usize = 8;
+const AFTER_LOST_SWAPS: Duration = Duration::from_millis(100);
+
+impl Authenticator {
+    /// Does what the shared record asks for. `asking`: a request is about to wait here. Returns the
+    /// failure with which the waiting requests were rejected, if they were.
+    pub(super) fn advance(
+        &mut self,
+        id: EntryId,
+        asking: bool,
+        store: &dyn SharedStore,
+        now: Now,
+    ) -> Option<Failure> {
+        for _ in 0..MAX_SWAPS {
+            let (slot, version) = self.read(id, store, now)?;
+            let (mut record, is_shared) = match slot {
+                Slot::Ours(record) => (record, true),
+                Slot::Replaceable => (Record::default(), true),
+                Slot::Taken => (Record::default(), false),
+            };
+            if let Some(stored) = &record.token {
+                self.adopt(id, stored, now);
+            }
+            let entry = self.entries.get_mut(id)?;
+            if entry.flight.is_some() {
+                return None;
+            }
+            let has_token = entry.usable(now.unix).is_some();
+            let somebody_waits = !has_token && (asking || !entry.waiters.is_empty());
+            if record.failure.is_some() {
+                entry.failure.clone_from(&record.failure);
+            }
+            let next = look(&View {
+                somebody_waits,
+                wanted: somebody_waits || entry.wants_token(now.unix),
+                fetched_at: entry.cached.as_ref().map(|cached| cached.fetched_at),
+                lease: record.lease.as_ref(),
+                failure: entry.failure.as_ref(),
+                peer: self.peer,
+                now: now.monotonic,
+            });
+            match next {
+                Move::Rest => {
+                    entry.look_at = None;
+                    return None;
+                }
+                Move::Wait(until) => {
+                    entry.look_at = Some(until);
+                    return None;
+                }
+                Move::Reject(failure, until) => {
+                    entry.look_at = Some(until);
+                    self.reject_waiters(id, &failure, now);
+                    return Some(failure);
+                }
+                Move::Join(lease, until) => {
+                    record.lease = Some(lease);
+                    if self.write(id, &record, version, store) {
+                        self.entries.get_mut(id)?.look_at = Some(until);
+                        return None;
+                    }
+                }
+                Move::Fetch(_) if self.in_flight >= MAX_IN_FLIGHT => {
+                    entry.look_at = Some(now.monotonic + self.settings.callout_timeout);
+                    if !self.queued.contains(&id) {
+                        self.queued.push_back(id);
+                    }
+                    return None;
+                }
+                Move::Fetch(waiters) => {
+                    let lease = self.rng.u64(..);
+                    let until = self.lease_until(now.monotonic);
+                    record.lease = Some(Lease {
+                        id: lease,
+                        until,
+                        waiters,
+                    });
+                    if !is_shared || self.write(id, &record, version, store) {
+                        self.take_off(id, lease, is_shared, store, now);
+                        return None;
+                    }
+                }
+            }
+        }
+        self.entries.get_mut(id)?.look_at = Some(now.monotonic + AFTER_LOST_SWAPS);
+        None
+    }
+
+    /// What lies under the entry's key, and the version to swap it by (`None`: nothing lies there).
+    pub(super) fn read(
+        &self,
+        id: EntryId,
+        store: &dyn SharedStore,
+        now: Now,
+    ) -> Option<(Slot, Option<Version>)> {
+        let entry = self.entries.get(id)?;
+        Some(match store.get(&entry.key.name) {
+            Some((bytes, version)) => (
+                Record::read(&bytes, &entry.key, &entry.audience, now),
+                Some(version),
+            ),
+            None => (Slot::Ours(Record::default()), None),
+        })
+    }
+
+    pub(super) fn write(
+        &self,
+        id: EntryId,
+        record: &Record,
+        version: Option<Version>,
+        store: &dyn SharedStore,
+    ) -> bool {
+        let Some(entry) = self.entries.get(id) else {
+            return false;
+        };
+        let bytes = record.write(&entry.key);
+        match version {
+            Some(version) => store.compare_and_swap(&entry.key.name, &bytes, version),
+            None => store.insert(&entry.key.name, &bytes),
+        }
+        .is_ok()
+    }
+
+    /// Takes a token into the first level, unless the one there is as good, and serves who waits.
+    pub(super) fn adopt(&mut self, id: EntryId, stored: &StoredToken, now: Now) {
+        let jitter = self.rng.f64();
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let usable_end = stored.token.usable_end();
+        let is_better = now.unix < usable_end
+            && entry.cached.as_ref().is_none_or(|cached| {
+                usable_end > cached.usable_end
+                    || usable_end == cached.usable_end && stored.fetched_at > cached.fetched_at
+            });
+        if is_better {
+            if entry.keep == Keep::Used && entry.cached.is_some() {
+                entry.keep = Keep::Idle;
+            }
+            entry.cached = Some(Cached {
+                token: Rc::new(stored.token.clone()),
+                usable_end,
+                refresh_due: refresh::due(stored, self.settings.refresh_margin, jitter),
+                fetched_at: stored.fetched_at,
+            });
+            if entry
+                .failure
+                .as_ref()
+                .is_some_and(|f| f.failed_at <= stored.fetched_at)
+            {
+                entry.failure = None;
+            }
+            self.has_succeeded = true;
+        }
+        self.serve_waiters(id, now);
+    }
+}

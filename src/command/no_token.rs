@@ -1,0 +1,62 @@
+//! What a person is told who gets no token: what went wrong, where, and what to do.
+
+use invoker::error::Code;
+use invoker::host::native::{METADATA_HOST, MetadataServer};
+
+/// The end of a command, in three lines.
+pub(super) fn error(
+    what: &str,
+    code: Code,
+    server: &MetadataServer,
+    last_exchange: Option<&str>,
+) -> anyhow::Error {
+    let whence = if server.is_usual() {
+        String::new()
+    } else {
+        format!(" (from {METADATA_HOST})")
+    };
+    let last_exchange = last_exchange.unwrap_or("no answer yet");
+    let advice = advice(code, server);
+    anyhow::anyhow!("{what}\n  asked: {server}{whence}: {last_exchange}\n  to do: {advice}")
+}
+
+fn advice(code: Code, server: &MetadataServer) -> String {
+    match code {
+        Code::Timeout
+        | Code::CalloutTimeout
+        | Code::CalloutUnreachable
+        | Code::CalloutUnavailable
+        | Code::UnknownCluster
+            if server.is_usual() =>
+        {
+            format!(
+                "only machines on Google Cloud have a metadata server; elsewhere start `invoker emulate` \
+                 and set {METADATA_HOST} to the host and port that it prints"
+            )
+        }
+        Code::Timeout
+        | Code::CalloutTimeout
+        | Code::CalloutUnreachable
+        | Code::CalloutUnavailable
+        | Code::UnknownCluster => format!(
+            "see that a metadata server answers there (`invoker emulate` is one), or correct {METADATA_HOST}"
+        ),
+        Code::ServerError => "the server is ill or overloaded: ask again later".to_owned(),
+        Code::NotFound => {
+            "give this machine that service account, or name another one in a --config \
+             (credentials.service_account); on GKE, bind the Kubernetes service account to it"
+                .to_owned()
+        }
+        Code::Refused => format!(
+            "see that the service account may be used here (on GKE: roles/iam.workloadIdentityUser), and that \
+             {METADATA_HOST}, if set, names a metadata server and no proxy"
+        ),
+        Code::MalformedAnswer => format!(
+            "see that this is a metadata server and not a web page; {METADATA_HOST} says which one is asked"
+        ),
+        Code::ExpiredToken => "set this machine's clock, or the server's".to_owned(),
+        Code::TooManyWaiting | Code::InvalidAnnotation | Code::RefusedHeader => {
+            "this should not happen outside of a proxy: please report it".to_owned()
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `invoker token`.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use invoker::config::{Config, Timing};
+use invoker::host::native::{MetadataServer, Native};
+use invoker::token::Token;
+
+use super::{no_token, token_request};
+
+/// Options of `invoker token`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The token is all that stands on standard output:
+  curl -H \"Authorization: Bearer $(invoker token https://profiles-abc-uc.a.run.app)\" https://profiles-abc-uc.a.run.app/
+GCE_METADATA_HOST (host or host:port) says where the metadata server is, if not at metadata.google.internal.")]
+pub(crate) struct Arguments {
+    /// Whom the token is for: the receiving service's URL, or an OAuth client ID
+    audience: String,
+
+    #[command(flatten)]
+    request: token_request::Options,
+
+    /// Print the token's claims as JSON, not the token
+    #[arg(long)]
+    decode: bool,
+
+    /// Give up after this time [default: the configuration's timeout, or 5s]
+    #[arg(long, value_name = "DURATION", value_parser = token_request::timeout)]
+    timeout: Option<Duration>,
+}
+
+/// Prints one token, or what it says; never both.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let token = fetch(arguments)?;
+    let text = if arguments.decode {
+        serde_json::to_string_pretty(&token.claims()?)?
+    } else {
+        token.secret().to_owned()
+    };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").context("cannot write to standard output")?;
+    out.flush().context("cannot write to standard output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fetch(arguments: &Arguments) -> anyhow::Result<Rc<Token>> {
+    let audience = arguments.request.audience(&arguments.audience)?;
+    let config = arguments.request.config()?;
+    let server = MetadataServer::from_environment()?;
+    let credentials = token_request::credentials(config.as_ref());
+    let timing = timing(config.as_ref(), arguments.timeout);
+    token_request::block_on(async {
+        let mut host = Native::new(&credentials, audience, timing, server.clone());
+        host.token().await.map_err(|denial| {
+            no_token::error(&denial.message, denial.code, &server, host.last_exchange())
+        })
+    })?
+}
+
+fn timing(config: Option<&Config>, timeout: Option<Duration>) -> Timing {
+    match (config, timeout) {
+        (Some(config), Some(timeout)) => config.timing.within(timeout),
+        (Some(config), None) => config.timing,
+        (None, Some(timeout)) => Timing::of(timeout),
+        (None, None) => Timing::default(),
+    }
+}

@@ -1,0 +1,138 @@
+//! One HTTP exchange: one connection, one request, one answer.
+//!
+//! No redirect is followed and no proxy is asked, whatever the environment says: either would carry
+//! a credential to somebody whom the core does not know. Nothing is kept open, since calls are
+//! minutes apart.
+
+use std::error::Error;
+use std::io;
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderMap};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::MetadataServer;
+use crate::http::{CalloutError, MAX_RESPONSE_BYTES, Request, Response};
+use crate::source::metadata;
+
+/// What became of a callout.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// For the core.
+    pub(super) answer: Result<Response, CalloutError>,
+    /// For a person; nothing of the answer but its status.
+    pub(super) in_words: String,
+}
+
+/// Sends a request, and reads the answer to its end, within the request's own timeout.
+pub(super) async fn exchange(request: &Request, server: &MetadataServer) -> Exchange {
+    let exchanged = tokio::time::timeout(request.timeout, send(request, server)).await;
+    let answer = exchanged.unwrap_or(Err(Trouble::Timeout));
+    Exchange {
+        in_words: match &answer {
+            Ok(response) => format!("it answered with status {}", response.status),
+            Err(Trouble::Timeout) => format!("no answer within {:?}", request.timeout),
+            Err(trouble) => in_words(trouble),
+        },
+        answer: answer.map_err(|trouble| trouble.for_the_core()),
+    }
+}
+
+async fn send(request: &Request, server: &MetadataServer) -> Result<Response, Trouble> {
+    let message = message(request)?;
+    let stream = connect(request, server).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends with this function, also when that is dropped because the time is up.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let (head, body) = sender.send_request(message).await?.into_parts();
+    let body = Limited::new(body, MAX_RESPONSE_BYTES);
+    let body = body.collect().await.map_err(Trouble::body)?;
+    Ok(Response {
+        status: head.status.as_u16(),
+        headers: names_and_values(&head.headers),
+        body: body.to_bytes().into(),
+    })
+}
+
+/// A way to the server that the core names. Those that are asked over TLS (token exchanges,
+/// impersonation) come in here, by their authority.
+async fn connect(request: &Request, server: &MetadataServer) -> Result<TcpStream, Trouble> {
+    if request.authority != metadata::AUTHORITY {
+        return Err(Trouble::NoWay);
+    }
+    let address = (server.host.as_str(), server.port);
+    TcpStream::connect(address).await.map_err(Trouble::Connect)
+}
+
+/// `Host` is the name that the core gives, wherever the server really is: the real one refuses others.
+fn message(request: &Request) -> Result<hyper::Request<Full<Bytes>>, Trouble> {
+    let mut message = hyper::Request::builder()
+        .method(request.method)
+        .uri(&request.path)
+        .header(HOST, &request.authority);
+    for (name, value) in &request.headers {
+        message = message.header(*name, value);
+    }
+    let body = Full::new(Bytes::from(request.body.clone()));
+    message.body(body).map_err(Trouble::Message)
+}
+
+fn names_and_values(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())))
+        .collect()
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("the time is up")]
+    Timeout,
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    #[error("no HTTP answer")]
+    Exchange(#[from] hyper::Error),
+    #[error("the answer broke off")]
+    Body(#[source] Box<dyn Error + Send + Sync>),
+    #[error("an answer of more than {MAX_RESPONSE_BYTES} bytes")]
+    TooLarge,
+    #[error("the request can't be written")]
+    Message(#[source] hyper::http::Error),
+    #[error("no way to this server is known")]
+    NoWay,
+}
+
+impl Trouble {
+    fn body(error: Box<dyn Error + Send + Sync>) -> Self {
+        if error.is::<LengthLimitError>() {
+            Self::TooLarge
+        } else {
+            Self::Body(error)
+        }
+    }
+
+    fn for_the_core(&self) -> CalloutError {
+        match self {
+            Self::Timeout => CalloutError::Timeout,
+            Self::Connect(_) | Self::Exchange(_) | Self::Body(_) => CalloutError::Unreachable,
+            Self::TooLarge => CalloutError::TooLarge,
+            Self::Message(_) | Self::NoWay => CalloutError::Unavailable,
+        }
+    }
+}
+
+/// The whole chain: the last link is what a person can look up.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
