@@ -94,7 +94,8 @@ def _launcher(
     started: list[Sidecar] = []
 
     def launch(place: str, *, workers: int = 1, **layout: Any) -> Sidecar:
-        process = {name: layout.pop(name) for name in ("wasm_log_level", "changeable", "may_crash") if name in layout}
+        options = ("wasm_log_level", "drain_seconds", "changeable", "may_crash")
+        process = {name: layout.pop(name) for name in options if name in layout}
         layout.setdefault("clusters", [Cluster("profiles", upstream.port)])
         layout.setdefault("metadata_port", emulator.port)
         sidecar = Sidecar(binary, folders(), Layout(place, **layout), workers=workers, **process)

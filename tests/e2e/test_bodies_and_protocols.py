@@ -92,7 +92,7 @@ def test_a_response_is_streamed(sidecar: Sidecar, upstream: Upstream, fresh: Fre
 
 def test_a_web_socket(sidecar: Sidecar, host: str) -> None:
     for _ in range(2):
-        with connect(f"ws://{host}/chat", sock=raw_socket(sidecar)) as web_socket:
+        with connect(f"ws://{host}/chat", sock=raw_socket(sidecar), close_timeout=1) as web_socket:
             arrived = dict(json.loads(web_socket.recv(timeout=10))["headers"])
             assert claims(bearer(arrived["authorization"]))["aud"] == f"https://{host}"
             for message in ("hello", b"\x00\x01", "x" * 100_000):

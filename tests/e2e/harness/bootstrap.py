@@ -135,6 +135,8 @@ def listener(
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=name,
         stream_idle_timeout="20s",
+        # Tests that read until the end of the connection need not wait for it.
+        delayed_close_timeout="0.05s",
         upgrade_configs=[{"upgrade_type": "websocket"}],
         access_log=[
             {

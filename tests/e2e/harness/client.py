@@ -73,6 +73,11 @@ class Leaver:
     def leave(self) -> None:
         self._socket.close()
 
+    def first_line(self) -> bytes:
+        """Of the answer, once it comes."""
+        self._socket.settimeout(20)
+        return self._socket.makefile("rb").readline()
+
     def is_answered(self, within: float) -> bool:
         """Whether anything comes back in so many seconds."""
         self._socket.settimeout(within)
@@ -129,3 +134,27 @@ def load(request: Callable[[], Answer], clients: int = 4, pause: float = 0.01) -
         over.set()
         for thread in threads:
             thread.join(timeout=30)
+
+
+def sweep(port: int, hosts: list[str], connections: int = 16) -> dict[bytes, int]:
+    """One request to each host, as fast as it goes; how often each status came."""
+    counts: dict[bytes, int] = {}
+
+    async def one(mine: list[str]) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for host in mine:
+            writer.write(f"GET / HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0
+            )
+            await reader.readexactly(length)
+            status = head.split(b" ", 2)[1]
+            counts[status] = counts.get(status, 0) + 1
+        writer.close()
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one(hosts[start::connections]) for start in range(connections)))
+
+    asyncio.run(all_of_them())
+    return counts

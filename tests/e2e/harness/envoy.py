@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from .process import ROOT, Process
+from .process import Process
 from .tokens import JWT
 from .waiting import eventually
 
@@ -36,6 +36,7 @@ class Envoy(Process):
         *,
         workers: int = 1,
         wasm_log_level: str = "info",
+        drain_seconds: int = 5,
         launcher: Sequence[str | Path] = (),
         environment: dict[str, str] | None = None,
         may_crash: bool = False,
@@ -48,10 +49,11 @@ class Envoy(Process):
                 "-c", configuration,
                 "--concurrency", str(workers),
                 "--disable-hot-restart",
-                "--drain-time-s", "2",
+                # How long the connections of a listener that was replaced may live on.
+                "--drain-time-s", str(drain_seconds),
                 "--file-flush-interval-msec", "50",
                 "--admin-address-path", self._admin_address,
-                "--log-level", "info",
+                "--log-level", "warning",
                 "--component-log-level", f"wasm:{wasm_log_level}",
             ],
             folder / "envoy.log",
@@ -63,6 +65,7 @@ class Envoy(Process):
             base_url=f"http://{eventually(self._find_admin, 'Envoy to start', 30)}", trust_env=False, timeout=10
         )
         eventually(self.is_live, "Envoy to be live", 30)
+        self.news()
 
     def _find_admin(self) -> str | None:
         if not self.is_running():
@@ -144,7 +147,9 @@ def validate(binary: Path, configuration: dict[str, Any], folder: Path) -> tuple
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "envoy.json"
     path.write_text(json.dumps(configuration))
-    process = Process([binary, "--mode", "validate", "-c", path, "--log-level", "info"], folder / "validate.log", None, ROOT)
+    process = Process(
+        [binary, "--mode", "validate", "-c", path, "--log-level", "warning"], folder / "validate.log"
+    )
     eventually(lambda: not process.is_running(), "Envoy to validate", 60)
     return process.stop() == 0, process.log()
 

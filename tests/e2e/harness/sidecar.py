@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -23,6 +25,7 @@ from . import bootstrap
 from .bootstrap import Cluster, Json, Plugin
 from .client import Answer
 from .envoy import Envoy
+from .process import TARGET, built
 from .waiting import eventually
 
 UPSTREAM = "upstream"
@@ -52,8 +55,22 @@ class Layout:
     manager: Json = field(default_factory=dict)
     # More fields of the metadata server's cluster.
     metadata_cluster: Json = field(default_factory=dict)
+    # Instead of the whole configuration, whatever it is made of.
+    text: str | None = None
     # Filters before Invoker in the listener.
     filters_before: list[Json] = field(default_factory=list)
+
+    def bootstrap(self, folder: Path) -> Json:
+        """Envoy's whole configuration, with everything in one place."""
+        return bootstrap.bootstrap(self.listener_resources(folder / "access.log"), self.cluster_resources())
+
+    def check(self, folder: Path) -> subprocess.CompletedProcess[str]:
+        """What `invoker check` says about it."""
+        config, envoy = folder / "invoker.json", folder / "envoy.json"
+        config.write_text(json.dumps(self.config(self.rules)))
+        envoy.write_text(json.dumps(self.bootstrap(folder)))
+        command = [built(TARGET / "release" / "invoker"), "check", config, "--bootstrap", envoy]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     def config(self, rules: list[Json]) -> Json:
         config = {
@@ -66,14 +83,15 @@ class Layout:
         return {name: value for name, value in config.items() if value is not None}
 
     def _plugin(self, rules: list[Json], name: str) -> Json:
-        return Plugin(self.config(rules), name, self.vm_id, self.module, self.plugin).http_filter()
+        config = self.text if self.text is not None else self.config(rules)
+        return Plugin(config, name, self.vm_id, self.module, self.plugin).http_filter()
 
     def _rules_of(self, cluster: Cluster) -> list[Json]:
         """The rules that can match in this cluster; what names it says `*` there, as people write it."""
         return [
             {**rule, "cluster": "*"} if rule.get("cluster") == cluster.name else rule
             for rule in self.rules
-            if rule.get("cluster", "*") in ("*", cluster.name)
+            if fnmatchcase(cluster.name, str(rule.get("cluster", "*")).replace("[", "[[]"))
         ]
 
     def cluster_resources(self) -> list[Json]:
@@ -107,6 +125,7 @@ class Sidecar:
         *,
         workers: int = 1,
         wasm_log_level: str = "info",
+        drain_seconds: int = 5,
         changeable: bool = False,
         may_crash: bool = False,
     ) -> None:
@@ -120,10 +139,15 @@ class Sidecar:
             self._publish()
             configuration.write_text(json.dumps(bootstrap.from_files(folder)))
         else:
-            resources = (layout.listener_resources(self._access_log), layout.cluster_resources())
-            configuration.write_text(json.dumps(bootstrap.bootstrap(*resources)))
+            configuration.write_text(json.dumps(layout.bootstrap(folder)))
         self.envoy = Envoy(
-            binary, configuration, folder, workers=workers, wasm_log_level=wasm_log_level, may_crash=may_crash
+            binary,
+            configuration,
+            folder,
+            workers=workers,
+            wasm_log_level=wasm_log_level,
+            drain_seconds=drain_seconds,
+            may_crash=may_crash,
         )
         self.port = eventually(self.envoy.listeners, "a listener")["outbound"]
         self._ids = itertools.count(1)
@@ -194,21 +218,22 @@ class Sidecar:
         bootstrap.publish(self._folder / "clusters.json", bootstrap.CLUSTER_TYPE, clusters, self._version)
         bootstrap.publish(self._folder / "listeners.json", bootstrap.LISTENER_TYPE, listeners, self._version)
 
-    def update(self) -> None:
-        """Puts the layout, as it is now, into force, and waits for Envoy's verdict: True if taken."""
-        before = self._verdicts()
-        self._publish()
-        eventually(lambda: self._verdicts() != before, "Envoy to look at the update")
-
-    def _verdicts(self) -> tuple[int, int]:
+    def update(self) -> bool:
+        """Puts the layout as it is now to Envoy, and gives its verdict: whether it was taken."""
         name = "listener_manager.lds" if self.layout.place == LISTENER else "cluster_manager.cds"
-        return (
-            self.envoy.statistic(f"{name}.update_success"),
-            self.envoy.statistic(f"{name}.update_rejected"),
-        )
+        before = self._updates(name)
+        self._publish()
+        return eventually(lambda: self._verdict(name, before), "Envoy's verdict on the update") == "taken"
 
-    def rejected_updates(self) -> int:
-        return self._verdicts()[1]
+    def _updates(self, name: str) -> tuple[int, int]:
+        statistic = self.envoy.statistic
+        return statistic(f"{name}.update_success"), statistic(f"{name}.update_rejected")
+
+    def _verdict(self, name: str, before: tuple[int, int]) -> str | None:
+        taken, rejected = self._updates(name)
+        if taken == before[0] and rejected == before[1]:
+            return None
+        return "taken" if taken > before[0] else "rejected"
 
 
 # What the fixtures `launch` and `launch_shared` are: launch(place, rules=[...], workers=4).
