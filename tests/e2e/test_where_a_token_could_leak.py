@@ -20,7 +20,11 @@ RULES = [
     {"cluster": "profiles", "audience": "https://profiles.test"},
     {"cluster": "search", "audience": "https://search.test"},
 ]
+# As an upstream filter the plugin changes the headers that Envoy uses again for a redirect: there a
+# cluster that is to get no token needs the plugin too, to take it out.
+EXCEPTED = [*RULES, {"cluster": "elsewhere", "bypass": True}]
 OWN = [("authorization", "Bearer of-the-caller")]
+REDIRECT = {"max_internal_redirects": 2, "redirect_response_codes": [302], "allow_cross_scheme_redirect": True}
 
 
 def clusters(upstream: Upstream) -> list[Cluster]:
@@ -46,13 +50,12 @@ class TestInternalRedirect:
     @pytest.fixture
     def start(self, launch: Launch, place: str, upstream: Upstream) -> Any:
         def start(**settings: Any) -> Sidecar:
-            policy = {"max_internal_redirects": 2, "redirect_response_codes": [302], "allow_cross_scheme_redirect": True}
             return launch(
                 place,
                 clusters=clusters(upstream),
-                rules=RULES,
+                rules=EXCEPTED if place == UPSTREAM else RULES,
                 settings=settings,
-                virtual_hosts=hosts({"internal_redirect_policy": policy}),
+                virtual_hosts=hosts({"internal_redirect_policy": REDIRECT}),
             )
 
         return start
@@ -79,6 +82,17 @@ class TestInternalRedirect:
         for _ in range(2):
             answer = self.redirected(sidecar, upstream, fresh, "search")
             assert answer.claims["aud"] == "https://search.test"
+
+    def test_to_a_cluster_that_has_no_plugin_in_the_upstream_form_is_refused_by_invoker_check(
+        self, upstream: Upstream, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        routes = hosts({"internal_redirect_policy": REDIRECT})
+        for rules, is_refused in ((RULES, True), (EXCEPTED, False)):
+            layout = Layout(UPSTREAM, clusters(upstream), emulator.port, rules=rules, virtual_hosts=routes)
+            verdict = layout.check(tmp_path)
+            said = verdict.stdout + verdict.stderr
+            assert ("internal_redirect_policy" in said) == is_refused, said
+            assert verdict.returncode == 1 or not is_refused
 
     @pytest.mark.parametrize("existing", ["keep", "forward", "alongside"])
     def test_is_no_way_to_pass_our_token_off_as_the_caller_s(
@@ -165,28 +179,23 @@ class TestRetry:
             ]
             assert first and all(sorted(other) == sorted(first) for other in others)
 
-    WEIGHTED: Json = {
-        "match": {"prefix": "/"},
-        "route": {
-            "weighted_clusters": {
-                "clusters": [{"name": "profiles", "weight": 1}, {"name": "elsewhere", "weight": 1}]
-            },
-            "retry_policy": {"retry_on": "5xx", "num_retries": 1, "refresh_cluster_on_retry": True},
-        },
-    }
+    def weighted(self, other: str) -> list[Json]:
+        """Half of the requests go to `profiles`, and a second attempt can go to the other cluster."""
+        both = [{"name": name, "weight": 1} for name in ("profiles", other)]
+        policy = {"retry_on": "5xx", "num_retries": 1, "refresh_cluster_on_retry": True}
+        weighted = {"weighted_clusters": {"clusters": both}, "retry_policy": policy}
+        return [virtual_host("both", ["profiles.test"], [{"match": {"prefix": "/"}, "route": weighted}])]
 
-    def test_to_another_cluster_has_what_that_cluster_says(
+    def test_to_another_cluster_has_that_cluster_s_token(
         self,
         launch: Launch,
         envoy_binary: Path,
         envoy_version: tuple[int, ...],
-        emulator: Emulator,
         upstream: Upstream,
         fresh: Fresh,
         tmp_path: Path,
     ) -> None:
-        virtual_hosts = [virtual_host("both", ["profiles.test"], [self.WEIGHTED])]
-        layout = {"clusters": clusters(upstream), "rules": RULES, "virtual_hosts": virtual_hosts}
+        layout = {"clusters": clusters(upstream), "rules": RULES, "virtual_hosts": self.weighted("search")}
         if envoy_version < (1, 39):
             # This Envoy has no such retries: it does not know the option.
             is_taken, log = validate(envoy_binary, Layout(UPSTREAM, metadata_port=1, **layout).bootstrap(tmp_path), tmp_path)
@@ -200,8 +209,21 @@ class TestRetry:
             answer = sidecar.request("profiles.test", path)
             assert answer.status == 200
             first, second = (audience_of(a.header("authorization")) for a in upstream.wait_for(path, 2))
-            ways.add((first, second, sidecar.logged(answer)["cluster"]))
-        assert ways == {(None, "https://profiles.test", "profiles"), ("https://profiles.test", None, "elsewhere")}
+            assert second == f"https://{sidecar.logged(answer)['cluster']}.test"
+            ways.add((first, second))
+        assert ways == {("https://search.test", "https://profiles.test"), ("https://profiles.test", "https://search.test")}
+
+    @pytest.mark.parametrize("rules", [RULES, EXCEPTED])
+    def test_to_a_cluster_without_a_token_is_refused_by_invoker_check(
+        self, upstream: Upstream, emulator: Emulator, tmp_path: Path, rules: list[Json]
+    ) -> None:
+        """Nothing tells the second attempt from the first: no plugin can know whose token it finds."""
+        layout = Layout(
+            UPSTREAM, clusters(upstream), emulator.port, rules=rules, virtual_hosts=self.weighted("elsewhere")
+        )
+        verdict = layout.check(tmp_path)
+        assert verdict.returncode == 1
+        assert "refresh_cluster_on_retry" in verdict.stdout + verdict.stderr
 
 
 def test_a_route_that_matches_on_our_header_is_refused_by_invoker_check(
