@@ -8,10 +8,21 @@ names=()
 start() {
   local name=$1
   shift
-  # No job control here: a Ctrl-C is for the script, which ends its servers itself.
-  "$@" >"$logs/$name.log" 2>&1 </dev/null &
+  keep_company "$@" >"$logs/$name.log" 2>&1 </dev/null &
   pids+=($!)
   names+=("$name")
+}
+
+# A server's parent that outlives the script: Envoy ends by itself when its parent does (since 1.40 it
+# asks the kernel for a SIGTERM then), and --keep is to leave it running.
+keep_company() {
+  "$@" &
+  local server=$!
+  # shellcheck disable=SC2064 # now is when the number is known
+  trap "kill $server 2>/dev/null" TERM
+  trap '' INT
+  # The first one ends with the signal, the second one with the server.
+  wait "$server" || wait "$server"
 }
 
 # Ends everything that start has started, the last one first, and waits for it.

@@ -133,13 +133,18 @@ class Envoy(Process):
         status = super().stop()
         self.admin.close()
         Envoy.running.remove(self)
-        log = self.log()
-        assert not JWT.search(log), f"a token is in the log {self.log_path}"
         if not self.may_crash:
-            crashes = [line for line in log.splitlines() if any(crash.search(line) for crash in _CRASHES)]
-            assert not crashes, "the log speaks of a crash:\n" + "\n".join(crashes[:10])
-            assert not ended_before, f"Envoy ended by itself, with {status}:\n{tail(log, 15)}"
+            self.assert_clean(self.log())
+            assert not ended_before, f"Envoy ended by itself, with {status}:\n{tail(self.log(), 15)}"
+        assert not JWT.search(self.log()), f"a token is in the log {self.log_path}"
         return status
+
+    @staticmethod
+    def assert_clean(log: str) -> None:
+        """No crash, no token."""
+        crashes = [line for line in log.splitlines() if any(crash.search(line) for crash in _CRASHES)]
+        assert not crashes, "the log speaks of a crash:\n" + "\n".join(crashes[:10])
+        assert not JWT.search(log), "a token is in the log"
 
 
 def validate(binary: Path, configuration: dict[str, Any], folder: Path) -> tuple[bool, str]:
