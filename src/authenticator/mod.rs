@@ -2,7 +2,7 @@
 //!
 //! One [`Authenticator`] is one VM's part. It owns a first-level cache and the requests that wait in
 //! this VM; what all VMs must agree on (who fetches, how it failed, the token) is in the shared
-//! [`Record`]s, and every decision is made by reading one and swapping it.
+//! [`Record`](crate::store::Record)s, and every decision is made by reading one and swapping it.
 //!
 //! # Calling contract
 //!
