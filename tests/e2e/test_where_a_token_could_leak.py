@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from harness.envoy import validate
 from harness.names import Fresh
 from harness.sidecar import LISTENER, UPSTREAM, Launch, Layout, Sidecar
 from harness.tokens import bearer, claims
-from harness.upstream import Upstream
+from harness.upstream import Arrival, Upstream
+from harness.waiting import eventually
 
 # `profiles` and `search` have rules, `elsewhere` has none.
 RULES = [
@@ -35,6 +37,12 @@ def audience_of(value: str | None) -> str | None:
     return None if value is None else str(claims(bearer(value))["aud"])
 
 
+def ours_among(arrival: Arrival) -> set[str | None]:
+    """The audiences of our tokens, in whatever header they arrived."""
+    values = (value for name, value in arrival.headers if "authorization" in name)
+    return {audience_of(value) for value in values if "eyJ" in value}
+
+
 def hosts(profiles: dict[str, Any]) -> list[Json]:
     """`profiles.test`, whose route has something special, and the others, plain."""
     return [
@@ -44,32 +52,40 @@ def hosts(profiles: dict[str, Any]) -> list[Json]:
     ]
 
 
+# A cluster that is to get no token, and says so: in the upstream form only a plugin that is there can
+# take out what another one has put in.
+EXCEPTED = [*RULES, {"cluster": "elsewhere", "bypass": True}]
+
+REDIRECTS = {
+    "internal_redirect_policy": {
+        "max_internal_redirects": 2,
+        "redirect_response_codes": [302],
+        "allow_cross_scheme_redirect": True,
+    }
+}
+
+
 class TestInternalRedirect:
     """Envoy follows a redirect itself, with the headers of the first request."""
 
     @pytest.fixture
     def start(self, launch: Launch, place: str, upstream: Upstream) -> Any:
-        def start(**settings: Any) -> Sidecar:
+        def start(rules: list[Json] = EXCEPTED, **settings: Any) -> Sidecar:
             return launch(
-                place,
-                clusters=clusters(upstream),
-                rules=EXCEPTED if place == UPSTREAM else RULES,
-                settings=settings,
-                virtual_hosts=hosts({"internal_redirect_policy": REDIRECT}),
+                place, clusters=clusters(upstream), rules=rules, settings=settings, virtual_hosts=hosts(REDIRECTS)
             )
 
         return start
 
     def redirected(self, sidecar: Sidecar, upstream: Upstream, fresh: Fresh, to: str, **request: Any) -> Answer:
         path = fresh.path("redirect")
-        target = f"http://{to}.test{path}-target"
-        upstream.behave(path, status=302, headers={"location": target})
+        upstream.behave(path, status=302, headers={"location": f"http://{to}.test{path}-target"})
         answer = sidecar.request("profiles.test", path, **request)
-        assert audience_of(upstream.wait_for(path)[0].header("authorization")) == "https://profiles.test"
+        assert ours_among(upstream.wait_for(path)[0]) == {"https://profiles.test"}
         assert answer.arrival.path == f"{path}-target"
         return answer
 
-    def test_to_a_cluster_without_a_rule_goes_without_a_token(
+    def test_to_a_cluster_that_is_to_get_no_token_goes_without_one(
         self, start: Any, upstream: Upstream, fresh: Fresh
     ) -> None:
         sidecar = start()
@@ -83,27 +99,40 @@ class TestInternalRedirect:
             answer = self.redirected(sidecar, upstream, fresh, "search")
             assert answer.claims["aud"] == "https://search.test"
 
-    def test_to_a_cluster_that_has_no_plugin_in_the_upstream_form_is_refused_by_invoker_check(
-        self, upstream: Upstream, emulator: Emulator, tmp_path: Path
-    ) -> None:
-        routes = hosts({"internal_redirect_policy": REDIRECT})
-        for rules, is_refused in ((RULES, True), (EXCEPTED, False)):
-            layout = Layout(UPSTREAM, clusters(upstream), emulator.port, rules=rules, virtual_hosts=routes)
-            verdict = layout.check(tmp_path)
-            said = verdict.stdout + verdict.stderr
-            assert ("internal_redirect_policy" in said) == is_refused, said
-            assert verdict.returncode == 1 or not is_refused
-
-    @pytest.mark.parametrize("existing", ["keep", "forward", "alongside"])
+    @pytest.mark.parametrize("own", [[], OWN], ids=["without_own", "with_own"])
+    @pytest.mark.parametrize("existing", ["replace", "forward", "alongside"])
     def test_is_no_way_to_pass_our_token_off_as_the_caller_s(
-        self, start: Any, upstream: Upstream, fresh: Fresh, existing: str
+        self, start: Any, upstream: Upstream, fresh: Fresh, existing: str, own: list[tuple[str, str]]
     ) -> None:
         sidecar = start(existing_credential=existing)
-        for target in ("elsewhere", "search"):
-            arrival = self.redirected(sidecar, upstream, fresh, target).arrival
-            for name in ("authorization", "x-forwarded-authorization", "x-serverless-authorization"):
-                value = arrival.header(name)
-                assert audience_of(value) != "https://profiles.test", name
+        for target, ours in (("elsewhere", set()), ("search", {"https://search.test"})):
+            arrival = self.redirected(sidecar, upstream, fresh, target, headers=own).arrival
+            assert ours_among(arrival) == ours
+
+    def test_under_keep_goes_with_the_token_of_its_own_cluster(
+        self, start: Any, upstream: Upstream, fresh: Fresh
+    ) -> None:
+        sidecar = start(existing_credential="keep")
+        for target, ours in (("elsewhere", set()), ("search", {"https://search.test"})):
+            assert ours_among(self.redirected(sidecar, upstream, fresh, target).arrival) == ours
+
+    def test_in_the_listener_form_a_cluster_without_a_rule_gets_none_either(
+        self, launch: Launch, upstream: Upstream, fresh: Fresh
+    ) -> None:
+        sidecar = launch(LISTENER, clusters=clusters(upstream), rules=RULES, virtual_hosts=hosts(REDIRECTS))
+        assert ours_among(self.redirected(sidecar, upstream, fresh, "elsewhere").arrival) == set()
+
+    def test_in_the_upstream_form_a_cluster_without_the_plugin_gets_the_first_token_which_invoker_check_refuses(
+        self, launch: Launch, emulator: Emulator, upstream: Upstream, fresh: Fresh, tmp_path: Path
+    ) -> None:
+        """Envoy's doing, where no plugin is: what stands here is why the check is there."""
+        layout = {"clusters": clusters(upstream), "rules": RULES, "virtual_hosts": hosts(REDIRECTS)}
+        sidecar = launch(UPSTREAM, **layout)
+        assert ours_among(self.redirected(sidecar, upstream, fresh, "elsewhere").arrival) == {"https://profiles.test"}
+        verdict = Layout(UPSTREAM, metadata_port=emulator.port, **layout).check(tmp_path)
+        said = verdict.stdout + verdict.stderr
+        assert verdict.returncode == 1, said
+        assert "internal_redirect_policy" in said and "elsewhere" in said
 
 
 class TestMirror:
@@ -179,14 +208,56 @@ class TestRetry:
             ]
             assert first and all(sorted(other) == sorted(first) for other in others)
 
-    def weighted(self, other: str) -> list[Json]:
-        """Half of the requests go to `profiles`, and a second attempt can go to the other cluster."""
-        both = [{"name": name, "weight": 1} for name in ("profiles", other)]
-        policy = {"retry_on": "5xx", "num_retries": 1, "refresh_cluster_on_retry": True}
-        weighted = {"weighted_clusters": {"clusters": both}, "retry_policy": policy}
-        return [virtual_host("both", ["profiles.test"], [{"match": {"prefix": "/"}, "route": weighted}])]
+    @pytest.mark.parametrize("existing", ["forward", "alongside"])
+    def test_does_not_take_our_old_token_for_the_caller_s_after_a_refresh(
+        self, launch: Launch, emulator: Emulator, upstream: Upstream, fresh: Fresh, existing: str
+    ) -> None:
+        audience = fresh.audience("refreshed")
+        with emulator.fault(audience=audience, token={"lifetime": "42s"}):
+            sidecar = launch(
+                UPSTREAM,
+                rules=[{"cluster": "profiles", "audience": audience}],
+                settings={"existing_credential": existing},
+                virtual_hosts=[
+                    virtual_host(
+                        "profiles",
+                        ["profiles.test"],
+                        [route("profiles", retry_policy={"retry_on": "5xx", "num_retries": 1})],
+                    )
+                ],
+            )
+            pending = []
+            answer_now = threading.Event()
+            for own in ([], OWN):
+                path = fresh.path("between")
+                upstream.behave(path, status=503, times=1, hold=answer_now)
+                pending.append((path, own, sidecar.start_request("profiles.test", path, headers=own)))
+                upstream.wait_for(path)
+            # The first attempts are under way while the token is replaced.
+            eventually(lambda: sidecar.envoy.metric("fetches.succeeded") >= 2, "a refresh", within=30)
+            answer_now.set()
+            for path, own, answer in pending:
+                assert answer.result().status == 200
+                _, second = upstream.wait_for(path, 2)
+                # One token of ours, and the caller's own where it belongs, if there is one.
+                values = [value for name, value in second.headers if "authorization" in name]
+                assert len([value for value in values if "eyJ" in value]) == 1
+                assert [value for value in values if "eyJ" not in value] == [value for _, value in own]
 
-    def test_to_another_cluster_has_that_cluster_s_token(
+    def weighted(self, first: str, second: str) -> list[Json]:
+        """Both are picked as often, and the second attempt goes to the other one."""
+        both = [{"name": first, "weight": 1}, {"name": second, "weight": 1}]
+        moving = {
+            "match": {"prefix": "/"},
+            "route": {
+                "weighted_clusters": {"clusters": both},
+                "retry_policy": {"retry_on": "5xx", "num_retries": 1, "refresh_cluster_on_retry": True},
+            },
+        }
+        return [virtual_host("both", ["profiles.test"], [moving])]
+
+    @pytest.fixture
+    def attempts(
         self,
         launch: Launch,
         envoy_binary: Path,
@@ -194,36 +265,67 @@ class TestRetry:
         upstream: Upstream,
         fresh: Fresh,
         tmp_path: Path,
-    ) -> None:
-        layout = {"clusters": clusters(upstream), "rules": RULES, "virtual_hosts": self.weighted("search")}
-        if envoy_version < (1, 39):
-            # This Envoy has no such retries: it does not know the option.
-            is_taken, log = validate(envoy_binary, Layout(UPSTREAM, metadata_port=1, **layout).bootstrap(tmp_path), tmp_path)
-            assert not is_taken and "refresh_cluster_on_retry" in log
-            return
-        sidecar = launch(UPSTREAM, **layout)
-        ways = set()
-        for _ in range(40):
-            path = fresh.path("moved")
-            upstream.behave(path, status=503, times=1)
-            answer = sidecar.request("profiles.test", path)
-            assert answer.status == 200
-            first, second = (audience_of(a.header("authorization")) for a in upstream.wait_for(path, 2))
-            assert second == f"https://{sidecar.logged(answer)['cluster']}.test"
-            ways.add((first, second))
-        assert ways == {("https://search.test", "https://profiles.test"), ("https://profiles.test", "https://search.test")}
+    ) -> Any:
+        def attempts(place: str, second: str) -> set[tuple[str | None, str | None]] | None:
+            """The audiences of both attempts, in all the ways that came. None: this Envoy has no such retries."""
+            layout = {
+                "clusters": clusters(upstream),
+                "rules": RULES,
+                "virtual_hosts": self.weighted("profiles", second),
+            }
+            if envoy_version < (1, 39):
+                bootstrap = Layout(place, metadata_port=None, **layout).bootstrap(tmp_path)
+                is_taken, log = validate(envoy_binary, bootstrap, tmp_path)
+                assert not is_taken and "refresh_cluster_on_retry" in log
+                return None
+            sidecar = launch(place, **layout)
+            seen = set()
+            for _ in range(40):
+                path = fresh.path("moved")
+                upstream.behave(path, status=503, times=1)
+                assert sidecar.request("profiles.test", path).status == 200
+                first, other = (audience_of(a.header("authorization")) for a in upstream.wait_for(path, 2))
+                seen.add((first, other))
+            return seen
 
-    @pytest.mark.parametrize("rules", [RULES, EXCEPTED])
-    def test_to_a_cluster_without_a_token_is_refused_by_invoker_check(
-        self, upstream: Upstream, emulator: Emulator, tmp_path: Path, rules: list[Json]
+        return attempts
+
+    def test_to_another_cluster_has_the_token_of_that_one(self, attempts: Any) -> None:
+        profiles, search = "https://profiles.test", "https://search.test"
+        assert attempts(UPSTREAM, "search") in (None, {(profiles, search), (search, profiles)})
+
+    def test_to_a_cluster_without_the_plugin_carries_the_first_token_which_invoker_check_refuses(
+        self, attempts: Any, emulator: Emulator, upstream: Upstream, tmp_path: Path
     ) -> None:
-        """Nothing tells the second attempt from the first: no plugin can know whose token it finds."""
+        profiles = "https://profiles.test"
+        assert attempts(UPSTREAM, "elsewhere") in (None, {(profiles, profiles), (None, profiles)})
         layout = Layout(
-            UPSTREAM, clusters(upstream), emulator.port, rules=rules, virtual_hosts=self.weighted("elsewhere")
+            UPSTREAM,
+            clusters(upstream),
+            emulator.port,
+            rules=RULES,
+            virtual_hosts=self.weighted("profiles", "elsewhere"),
         )
         verdict = layout.check(tmp_path)
-        assert verdict.returncode == 1
-        assert "refresh_cluster_on_retry" in verdict.stdout + verdict.stderr
+        said = verdict.stdout + verdict.stderr
+        assert verdict.returncode == 1, said
+        assert "refresh_cluster_on_retry" in said and "elsewhere" in said
+
+    def test_in_the_listener_form_carries_the_first_cluster_s_token_which_invoker_check_mentions(
+        self, attempts: Any, emulator: Emulator, upstream: Upstream, tmp_path: Path
+    ) -> None:
+        """There the filter runs once, for the cluster that was picked first."""
+        profiles = "https://profiles.test"
+        assert attempts(LISTENER, "elsewhere") in (None, {(profiles, profiles), (None, None)})
+        layout = Layout(
+            LISTENER,
+            clusters(upstream),
+            emulator.port,
+            rules=RULES,
+            virtual_hosts=self.weighted("profiles", "elsewhere"),
+        )
+        verdict = layout.check(tmp_path)
+        assert "retr" in verdict.stdout + verdict.stderr
 
 
 def test_a_route_that_matches_on_our_header_is_refused_by_invoker_check(

@@ -67,7 +67,9 @@ class Layout:
     def check(self, folder: Path) -> subprocess.CompletedProcess[str]:
         """What `invoker check` says about it."""
         config, envoy = folder / "invoker.json", folder / "envoy.json"
-        config.write_text(json.dumps(self.config(self.rules)))
+        # In the upstream form each cluster has its own; the first one's stands for them.
+        rules = self.rules if self.place == LISTENER else next(filter(None, map(self._rules_of, self.clusters)))
+        config.write_text(json.dumps(self.config(rules)))
         envoy.write_text(json.dumps(self.bootstrap(folder)))
         command = [built(TARGET / "release" / "invoker"), "check", config, "--bootstrap", envoy]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)

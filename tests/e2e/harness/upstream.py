@@ -44,6 +44,8 @@ class Behaviour:
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    # Answer only once this is set.
+    hold: threading.Event | None = None
     # Answer in two pieces, the second once this is set.
     second_piece: threading.Event | None = None
     # Count down: that many requests get this behaviour, the next ones the usual answer.
@@ -129,6 +131,8 @@ class Upstream:
         arrival.body_sha256 = digest.hexdigest()
         self.arrivals.append(arrival)
         behaviour = self._behaviour(path)
+        if behaviour.hold is not None:
+            await asyncio.to_thread(behaviour.hold.wait, 30)
         headers = {"content-type": "application/json", **behaviour.headers}
         body = json.dumps(asdict(arrival)).encode()
         await send(
