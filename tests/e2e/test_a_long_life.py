@@ -89,6 +89,35 @@ def test_a_hundred_thousand_made_up_hosts_leave_memory_flat(launch: Launch, fast
     eventually(lambda: 0 < sidecar.envoy.metric("tokens.cached") <= 1000, "the tokens to be counted")
 
 
+def test_many_updates_leave_nothing_behind(
+    launch: Launch, place: str, emulator: Emulator, fresh: Fresh
+) -> None:
+    audience = fresh.audience("many")
+    sidecar = launch(place, workers=2, changeable=True, rules=[{"cluster": "profiles", "audience": audience}])
+
+    def update_to(turn: int) -> None:
+        sidecar.layout.settings = {"max_waiting_requests": turn}
+        assert sidecar.update()
+        assert sidecar.request("profiles.test").claims["aud"] == audience
+
+    for turn in range(1, 11):
+        update_to(turn)
+    wait_for_old_listeners(sidecar)
+    before = sidecar.envoy.resident_bytes()
+    for turn in range(11, 41):
+        update_to(turn)
+    wait_for_old_listeners(sidecar)
+    # A VM of its own for each update would be several megabytes each.
+    assert sidecar.envoy.resident_bytes() < before + 40 * 1024 * 1024
+    assert len(emulator.calls(audience)) == 1
+
+
+def wait_for_old_listeners(sidecar: Sidecar) -> None:
+    """They go when the drain time is over."""
+    draining = "listener_manager.total_filter_chains_draining"
+    eventually(lambda: sidecar.envoy.statistic(draining) == 0, "the old listeners to go", within=60)
+
+
 class TestACrash:
     """The module does not crash; a build that does on demand shows what Envoy makes of it."""
 

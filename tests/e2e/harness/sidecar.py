@@ -55,8 +55,6 @@ class Layout:
     manager: Json = field(default_factory=dict)
     # More fields of the metadata server's cluster.
     metadata_cluster: Json = field(default_factory=dict)
-    # Instead of the whole configuration, whatever it is made of.
-    text: str | None = None
     # Filters before Invoker in the listener.
     filters_before: list[Json] = field(default_factory=list)
 
@@ -85,8 +83,7 @@ class Layout:
         return {name: value for name, value in config.items() if value is not None}
 
     def _plugin(self, rules: list[Json], name: str) -> Json:
-        config = self.text if self.text is not None else self.config(rules)
-        return Plugin(config, name, self.vm_id, self.module, self.plugin).http_filter()
+        return Plugin(self.config(rules), name, self.vm_id, self.module, self.plugin).http_filter()
 
     def _rules_of(self, cluster: Cluster) -> list[Json]:
         """The rules that can match in this cluster; what names it says `*` there, as people write it."""
