@@ -94,13 +94,17 @@ class Envoy(Process):
         return 0
 
     def metrics(self) -> dict[str, int]:
-        """Invoker's counters and gauges, without what Envoy puts before their names."""
-        answer = self.admin.get("/stats", params={"filter": r"^wasmcustom\.invoker\.", "format": "json"}).json()
-        return {
-            entry["name"].removeprefix("wasmcustom.invoker."): int(entry["value"])
-            for entry in answer["stats"]
-            if "name" in entry
-        }
+        """Invoker's counters and gauges, without what Envoy puts before their names.
+
+        An older Envoy (1.36) counts in the upstream form for each cluster apart: that is added up.
+        """
+        answer = self.admin.get("/stats", params={"filter": r"(^|\.)wasmcustom\.invoker\.", "format": "json"}).json()
+        metrics: dict[str, int] = {}
+        for entry in answer["stats"]:
+            if "name" in entry:
+                name = entry["name"].partition("wasmcustom.invoker.")[2]
+                metrics[name] = metrics.get(name, 0) + int(entry["value"])
+        return metrics
 
     def metric(self, name: str) -> int:
         return self.metrics().get(name, 0)
