@@ -214,3 +214,32 @@ def test_the_configuration_dump_shows_what_was_rejected(launch: Launch, emulator
     assert "Unable to create Wasm plugin outbound" in listener["error_state"]["details"]
     assert "soon" in json.dumps(listener["error_state"]["failed_configuration"])
     assert "soon" not in json.dumps(listener["active_state"])
+
+
+def test_many_updates_leave_nothing_behind(
+    launch: Launch, place: str, emulator: Emulator, fresh: Fresh
+) -> None:
+    audience = fresh.audience("many")
+    sidecar = launch(place, workers=2, changeable=True, rules=[{"cluster": "profiles", "audience": audience}])
+
+    def update_to(turn: int) -> None:
+        sidecar.layout.settings = {"max_waiting_requests": turn}
+        assert sidecar.update()
+        assert sidecar.request("profiles.test").claims["aud"] == audience
+
+    for turn in range(1, 11):
+        update_to(turn)
+    wait_for_old_listeners(sidecar)
+    before = sidecar.envoy.resident_bytes()
+    for turn in range(11, 41):
+        update_to(turn)
+    wait_for_old_listeners(sidecar)
+    # A VM of its own for each update would be several megabytes each.
+    assert sidecar.envoy.resident_bytes() < before + 40 * 1024 * 1024
+    assert len(emulator.calls(audience)) == 1
+
+
+def wait_for_old_listeners(sidecar: Sidecar) -> None:
+    """They go when the drain time is over."""
+    draining = "listener_manager.total_filter_chains_draining"
+    eventually(lambda: sidecar.envoy.statistic(draining) == 0, "the old listeners to go", within=60)
