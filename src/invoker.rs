@@ -200,7 +200,9 @@ impl Invoker {
         let Some(token) = self.authenticator.cached(&attachment.target, now) else {
             return false;
         };
-        attachment.policy.authorize(headers, token.authorization());
+        attachment
+            .policy
+            .authorize(headers, token.authorization(), token.replaced());
         self.counts.authorized += 1;
         true
     }
@@ -219,7 +221,9 @@ impl Invoker {
             .handle_request(request, &attachment.target, store, now)
         {
             Answer::Token(token) => {
-                attachment.policy.authorize(headers, token.authorization());
+                attachment
+                    .policy
+                    .authorize(headers, token.authorization(), token.replaced());
                 self.counts.authorized += 1;
                 Verdict::Continue
             }
@@ -246,7 +250,7 @@ impl Invoker {
         let policy = self.pending.remove(&request)?;
         match result {
             Ok(token) => {
-                policy.authorize(headers, token.authorization());
+                policy.authorize(headers, token.authorization(), token.replaced());
                 self.counts.authorized += 1;
                 None
             }

@@ -30,6 +30,7 @@ pub struct Token {
     authorization: Box<str>,
     expires_at: UnixTime,
     email: Option<Box<str>>,
+    replaced: Option<Box<str>>,
 }
 
 impl Token {
@@ -54,7 +55,21 @@ impl Token {
             authorization: format!("{SCHEME}{jwt}").into(),
             expires_at: UnixTime::from_secs(expires_at.0),
             email: claims.email.map(|email| printable(&email).into()),
+            replaced: None,
         })
+    }
+
+    /// The same token, which remembers the one that it takes the place of: a request can still carry
+    /// that one.
+    pub fn replacing(mut self, previous: Option<&Self>) -> Self {
+        let previous = previous.filter(|previous| previous.authorization != self.authorization);
+        self.replaced = previous.map(|previous| previous.authorization.clone());
+        self
+    }
+
+    /// The header's value of the token before this one.
+    pub fn replaced(&self) -> Option<&str> {
+        self.replaced.as_deref()
     }
 
     /// The header's value: `Bearer …`.

@@ -151,8 +151,9 @@ impl Authenticator {
             if entry.keep == Keep::Used && entry.cached.is_some() {
                 entry.keep = Keep::Idle;
             }
+            let previous = entry.cached.as_ref().map(|cached| &*cached.token);
             entry.cached = Some(Cached {
-                token: Rc::new(stored.token.clone()),
+                token: Rc::new(stored.token.clone().replacing(previous)),
                 usable_end,
                 refresh_due: refresh::due(stored, self.settings.refresh_margin, jitter),
                 fetched_at: stored.fetched_at,

@@ -162,14 +162,15 @@ impl HeaderPolicy {
     }
 
     /// Writes the token. `value` is the whole header value, `Bearer ` included, so that the hit
-    /// path need not put it together.
-    pub fn authorize(&self, headers: &mut impl Headers, value: &str) {
+    /// path need not put it together; `replaced` is the one that the last refresh replaced.
+    pub fn authorize(&self, headers: &mut impl Headers, value: &str, replaced: Option<&str>) {
+        let is_ours = |found: &str| found == value || Some(found) == replaced;
         match self.existing {
             ExistingCredential::Replace | ExistingCredential::Keep => {}
-            ExistingCredential::Forward => self.forward(headers, Some(value)),
+            ExistingCredential::Forward => self.forward(headers, is_ours),
             ExistingCredential::Alongside => {
                 self.drop_forged(headers);
-                if credential(headers, AUTHORIZATION).is_some_and(|callers| callers != value) {
+                if credential(headers, AUTHORIZATION).is_some_and(|callers| !is_ours(&callers)) {
                     headers.set(SERVERLESS_AUTHORIZATION, value);
                     return;
                 }
@@ -192,19 +193,20 @@ impl HeaderPolicy {
             }
             ExistingCredential::Replace => self.remove_written(headers),
             ExistingCredential::Forward => {
-                self.forward(headers, None);
+                self.forward(headers, |_| false);
                 self.remove_written(headers);
             }
         }
     }
 
     /// Moves the caller's values, or removes what a client put where they would go. A value that is
-    /// `ours` already was written when this request was tried before (an upstream filter runs on every
-    /// attempt, over the same headers), and what was moved then is where it belongs.
-    fn forward(&self, headers: &mut impl Headers, ours: Option<&str>) {
+    /// ours already was written when this request was tried before (an upstream filter runs on every
+    /// attempt, over the same headers), perhaps before a refresh, and what was moved then is where it
+    /// belongs.
+    fn forward(&self, headers: &mut impl Headers, is_ours: impl Fn(&str) -> bool) {
         for slot in &self.headers {
             match credential(headers, slot.name.as_str()) {
-                Some(value) if ours == Some(value.as_str()) => {}
+                Some(value) if is_ours(&value) => {}
                 Some(value) => headers.set(&slot.forwarded, &value),
                 None => headers.remove(&slot.forwarded),
             }

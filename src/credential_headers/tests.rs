@@ -62,7 +62,7 @@ fn policy(names: &[&str], existing: ExistingCredential) -> HeaderPolicy {
 
 fn authorized(policy: &HeaderPolicy, headers: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut request = Request::with(headers);
-    policy.authorize(&mut request, "Bearer ours");
+    policy.authorize(&mut request, "Bearer ours", None);
     request.headers.into_iter().collect()
 }
 
@@ -87,7 +87,7 @@ fn replace_is_one_write_and_no_look() {
     let mut request = Request::with(&[("authorization", "Bearer caller")]);
     let policy = policy(&["authorization"], Replace);
     assert!(!policy.keeps(&request));
-    policy.authorize(&mut request, "Bearer ours");
+    policy.authorize(&mut request, "Bearer ours", None);
     assert_eq!(request.calls(), ["set authorization"]);
     assert_eq!(request.headers(), [("authorization", "Bearer ours")]);
 }
@@ -212,9 +212,9 @@ fn a_second_attempt_over_the_same_headers_does_not_take_our_token_for_the_caller
         for existing in [Replace, Forward, Alongside] {
             let policy = policy(&["authorization"], existing);
             let mut request = Request::with(caller);
-            policy.authorize(&mut request, "Bearer ours");
+            policy.authorize(&mut request, "Bearer ours", None);
             let first = request.headers.clone();
-            policy.authorize(&mut request, "Bearer ours");
+            policy.authorize(&mut request, "Bearer ours", None);
             assert_eq!(request.headers, first, "{existing}");
         }
     }
@@ -330,4 +330,19 @@ fn headers_that_get_into_each_others_way_are_refused() {
         new(&["authorization", XFA], Forward),
         HeaderPolicyError::Forwarded(_)
     ));
+}
+
+#[test]
+fn a_token_that_a_refresh_replaced_between_two_attempts_is_not_the_callers() {
+    for caller in [&[][..], &[("authorization", "Bearer caller")]] {
+        for existing in [Replace, Forward, Alongside] {
+            let policy = policy(&["authorization"], existing);
+            let mut expected = Request::with(caller);
+            policy.authorize(&mut expected, "Bearer second", None);
+            let mut request = Request::with(caller);
+            policy.authorize(&mut request, "Bearer first", None);
+            policy.authorize(&mut request, "Bearer second", Some("Bearer first"));
+            assert_eq!(request.headers, expected.headers, "{existing}");
+        }
+    }
 }
