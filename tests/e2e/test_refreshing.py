@@ -77,6 +77,25 @@ def test_a_refresh_failure_keeps_serving_the_old_token_to_its_end_and_no_longer(
     assert sidecar.envoy.wait_for_log("recovered: ")
 
 
+def test_a_refused_refresh_is_tried_again_and_nobody_notices(
+    launch: Launch, emulator: Emulator, fresh: Fresh
+) -> None:
+    """An error that needs a person stops requests without a token, never the refresher."""
+    audience = fresh.audience("refused")
+    with emulator.fault(audience=audience, token={"lifetime": "55s"}):
+        sidecar = start(launch, LISTENER, audience)
+        first = sidecar.request("profiles.test")
+        with emulator.fault(audience=audience, status=403, times=1):
+            with load(lambda: sidecar.request("profiles.test")) as seen:
+                eventually(
+                    lambda: seen.answers and seen.answers[-1].claims["exp"] > first.claims["exp"],
+                    "the second refresh",
+                    within=40,
+                )
+    assert seen.statuses() == {200}
+    assert [call.status for call in emulator.calls(audience)] == [200, 403, 200]
+
+
 def test_short_lived_tokens_are_used_and_not_hammered_for(launch: Launch, emulator: Emulator, fresh: Fresh) -> None:
     audience = fresh.audience("short-lived")
     # One second of usable life.

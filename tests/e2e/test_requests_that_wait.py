@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness.bootstrap import route, virtual_host
 from harness.client import Leaver, at_once
 from harness.emulator import Emulator
 from harness.names import Fresh
-from harness.sidecar import Launch
+from harness.sidecar import LISTENER, UPSTREAM, Launch
 from harness.upstream import Upstream
 from harness.waiting import eventually
 
@@ -99,3 +105,50 @@ def test_too_many_waiting_requests_are_refused_and_places_are_given_back(
             return not answered and sidecar.envoy.metric("requests.denied") == before
 
         eventually(has_place, "a place to be free again")
+
+
+@pytest.fixture
+def slow_emulator(tmp_path: Path) -> Iterator[Emulator]:
+    emulator = Emulator(tmp_path)
+    emulator.add_fault(delay="1s")
+    yield emulator
+    emulator.stop()
+
+
+def test_a_flood_of_cold_hosts_does_not_flood_the_metadata_server(launch: Launch, slow_emulator: Emulator) -> None:
+    """At most 64 callouts in flight per credential and VM; the other hosts wait their turn."""
+    hosts = [f"h{number}.derived.test" for number in range(150)]
+    sidecar = launch(
+        LISTENER,
+        metadata_port=slow_emulator.port,
+        rules=[{"authority": "*.derived.test", "audience": "https://{authority}"}],
+        settings={"timeout": "20s", "callout_timeout": "10s"},
+        virtual_hosts=[virtual_host("all", ["*"], [route("profiles")])],
+    )
+    waiting = [Leaver(sidecar.port, host) for host in hosts]
+    most = 0
+    deadline = time.monotonic() + 30
+    while sidecar.envoy.metric("requests.authorized") < len(hosts):
+        assert time.monotonic() < deadline, "not everyone was served"
+        most = max(most, sum(call.status is None for call in slow_emulator.all_calls()))
+    assert 32 < most <= 64
+    assert {client.first_line().split()[1] for client in waiting} == {b"200"}
+    assert len(slow_emulator.all_calls()) == len(hosts)
+
+
+def test_the_route_s_own_timeout_ends_a_wait_too(
+    launch: Launch, place: str, emulator: Emulator, upstream: Upstream, fresh: Fresh
+) -> None:
+    """As an upstream filter it waits on the route's time; as a listener's filter before it. Nothing goes out."""
+    audience, path = fresh.audience("short-route"), fresh.path("short-route")
+    sidecar = launch(
+        place,
+        rules=[{"cluster": "profiles", "audience": audience}],
+        settings={"timeout": "3s", "callout_timeout": "3s"},
+        virtual_hosts=[virtual_host("profiles", ["profiles.test"], [route("profiles", timeout="1s")])],
+    )
+    with emulator.fault(audience=audience, hang=True, times=1):
+        assert sidecar.request("profiles.test", path).status == (504 if place == UPSTREAM else 503)
+    assert upstream.arrived(path) == []
+    # The one that gave up has not spoilt anything for those who come later.
+    eventually(lambda: sidecar.request("profiles.test").status == 200, "to be served")
