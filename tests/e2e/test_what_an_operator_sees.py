@@ -91,10 +91,7 @@ def test_fetches_and_tokens_are_counted_and_timed(
         ends = sidecar.request("short.test").claims["exp"] - MARGIN
     sidecar.request("long.test")
     sidecar.envoy.wait_for_metric("fetches.succeeded", 2)
-    histograms = sidecar.envoy.admin.get(
-        "/stats", params={"filter": r"(^|\.)wasmcustom\.invoker\.fetch", "histogram_buckets": "cumulative"}
-    ).text
-    assert "wasmcustom.invoker.fetch.duration_ms" in histograms
+    eventually(lambda: sidecar.envoy.slowest_fetch() >= 290, "the slow fetch to be timed")
     # Two root contexts write the gauges in the upstream form; in the listener form it is one per VM.
     if place == LISTENER:
         eventually(lambda: sidecar.envoy.metric("tokens.soonest_expiry") == ends, "the soonest usable end")

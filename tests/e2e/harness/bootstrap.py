@@ -165,9 +165,13 @@ def listener(
     }
 
 
+# Histograms are merged when the statistics are flushed.
+COMMON: Json = {"admin": {"address": loopback(0)}, "stats_flush_interval": "0.5s"}
+
+
 def bootstrap(listeners: list[Json], clusters: list[Json]) -> Json:
     return {
-        "admin": {"address": loopback(0)},
+        **COMMON,
         "static_resources": {"listeners": listeners, "clusters": clusters},
     }
 
@@ -184,7 +188,7 @@ def from_files(folder: Path) -> Json:
 
     return {
         "node": {"id": "test", "cluster": "test"},
-        "admin": {"address": loopback(0)},
+        **COMMON,
         "dynamic_resources": {"lds_config": source("listeners.json"), "cds_config": source("clusters.json")},
     }
 

@@ -112,6 +112,12 @@ class Envoy(Process):
     def wait_for_metric(self, name: str, value: int) -> None:
         eventually(lambda: self.metric(name) == value, f"{name} to be {value}")
 
+    def slowest_fetch(self) -> float:
+        """The histogram of fetches: its 100th percentile, in milliseconds; 0 without any."""
+        text = self.admin.get("/stats", params={"filter": r"(^|\.)wasmcustom\.invoker\.fetch\.duration_ms"}).text
+        slowest = re.findall(r"fetch\.duration_ms: .* P100\([^,]*,([0-9.]+)\)", text)
+        return max(map(float, slowest), default=0)
+
     def resident_bytes(self) -> int:
         """What the operating system has given to this process."""
         status = Path(f"/proc/{self.pid}/status").read_text()
