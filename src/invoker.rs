@@ -114,9 +114,7 @@ impl Invoker {
     /// `seed`, `started` and `lateness` as [`Authenticator::new`] and [`Settings`] want them.
     pub fn new(config: Config, seed: u64, started: Monotonic, lateness: Duration) -> Self {
         let settings = Settings {
-            timeout: config.timing.timeout,
-            callout_timeout: config.timing.callout_timeout,
-            refresh_margin: config.timing.refresh_margin,
+            timing: config.timing,
             max_waiting_requests: config.max_waiting_requests,
             prefetch: config.prefetch,
             lateness: lateness.min(config.timing.timeout / 2),

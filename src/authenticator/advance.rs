@@ -75,7 +75,7 @@ impl Authenticator {
                     }
                 }
                 Move::Fetch(_) if self.in_flight >= MAX_IN_FLIGHT => {
-                    entry.look_at = Some(now.monotonic + self.settings.callout_timeout);
+                    entry.look_at = Some(now.monotonic + self.settings.timing.callout_timeout);
                     if !self.queued.contains(&id) {
                         self.queued.push_back(id);
                     }
@@ -155,7 +155,7 @@ impl Authenticator {
             entry.cached = Some(Cached {
                 token: Rc::new(stored.token.clone().replacing(previous)),
                 usable_end,
-                refresh_due: refresh::due(stored, self.settings.refresh_margin, jitter),
+                refresh_due: refresh::due(stored, self.settings.timing.refresh_margin, jitter),
                 fetched_at: stored.fetched_at,
             });
             if entry

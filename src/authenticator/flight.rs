@@ -8,7 +8,7 @@ use super::{Authenticator, CalloutId, Output, backoff};
 use crate::error::{Code, FetchError};
 use crate::http::{CalloutError, Response};
 use crate::source::{Leg, Standing, Step};
-use crate::store::{Failure, PeerId, Record, SharedStore, Slot, StoredToken};
+use crate::store::{PeerId, Record, SharedStore, Slot, StoredToken};
 use crate::time::{Monotonic, Now};
 use crate::token::Token;
 
@@ -22,7 +22,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 const MAX_SWAPS: usize = 64;
 
 /// One callout and what it is for.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     entry: EntryId,
     lease: u64,
@@ -62,7 +62,7 @@ impl Authenticator {
 
     /// When a lease that is taken or renewed now runs out.
     pub(super) fn lease_until(&self, now: Monotonic) -> Monotonic {
-        now + self.settings.callout_timeout + LEASE_SLACK
+        now + self.settings.timing.callout_timeout + LEASE_SLACK
     }
 
     /// Starts the exchange for which the lease was won.
@@ -79,7 +79,7 @@ impl Authenticator {
         };
         let step = self
             .source
-            .begin(&entry.audience, self.settings.callout_timeout);
+            .begin(&entry.audience, self.settings.timing.callout_timeout);
         self.in_flight += 1;
         let flight = Flight {
             entry: id,
@@ -105,14 +105,14 @@ impl Authenticator {
             .filter(|(_, flight)| !flight.given_up && now.monotonic >= flight.until)
             .map(|(_, flight)| {
                 flight.given_up = true;
-                (flight.entry, flight.lease, flight.is_shared, flight.started)
+                *flight
             })
             .collect();
-        for (entry, lease, is_shared, started) in late {
-            self.land(entry);
+        for flight in late {
+            self.land(flight.entry);
             let error =
                 FetchError::transient(Code::CalloutTimeout, "no answer within callout_timeout");
-            self.fail(entry, lease, is_shared, started, error, store, now);
+            self.fail(&flight, error, store, now);
         }
     }
 
@@ -141,15 +141,7 @@ impl Authenticator {
                     }
                     // Whoever took over says how it went.
                     Err(_) if flight.given_up => {}
-                    Err(error) => {
-                        let Flight {
-                            lease,
-                            is_shared,
-                            started,
-                            ..
-                        } = flight;
-                        self.fail(id, lease, is_shared, started, error, store, now);
-                    }
+                    Err(error) => self.fail(&flight, error, store, now),
                 }
             }
         }
@@ -216,60 +208,35 @@ impl Authenticator {
         self.start_queued(store, now);
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a flight's parts, which a late one no longer has together"
-    )]
-    fn fail(
-        &mut self,
-        id: EntryId,
-        lease: u64,
-        is_shared: bool,
-        started: Monotonic,
-        error: FetchError,
-        store: &dyn SharedStore,
-        now: Now,
-    ) {
+    fn fail(&mut self, flight: &Flight, error: FetchError, store: &dyn SharedStore, now: Now) {
+        let id = flight.entry;
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
         let failure = backoff::failure(error, entry.failure.as_ref(), now.monotonic, &mut self.rng);
-        let event = self.failed(id, &failure, started, now);
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.failure = Some(failure.clone());
-        }
-        self.outputs.extend(event.map(Output::Event));
-        if is_shared {
+        entry.failure = Some(failure.clone());
+        let next = backoff::next_attempt(&failure, !entry.waiters.is_empty());
+        let event = Event::FetchFailed {
+            audience: entry.audience.clone(),
+            code: failure.code,
+            reason: format!("{}: {}", self.server, failure.reason),
+            retry_in: next.since(now.monotonic),
+            has_token: entry.usable(now.unix).is_some(),
+            took: now.monotonic.since(flight.started),
+        };
+        self.outputs.push_back(Output::Event(event));
+        if flight.is_shared {
             let waiters = self.swap_record(id, store, now, |record| {
-                let is_ours = record.lease.as_ref().is_some_and(|held| held.id == lease);
+                let is_ours = record.lease.as_ref()?.id == flight.lease;
                 is_ours.then(|| {
                     record.failure = Some(failure.clone());
-                    end_lease(record, lease)
+                    end_lease(record, flight.lease)
                 })
             });
             self.wake(waiters);
         }
         self.advance(id, false, store, now);
         self.start_queued(store, now);
-    }
-
-    fn failed(
-        &self,
-        id: EntryId,
-        failure: &Failure,
-        started: Monotonic,
-        now: Now,
-    ) -> Option<Event> {
-        let entry = self.entries.get(id)?;
-        let next = backoff::next_attempt(failure, !entry.waiters.is_empty());
-        Some(Event::FetchFailed {
-            audience: entry.audience.clone(),
-            code: failure.code,
-            reason: format!("{}: {}", self.server, failure.reason),
-            retry_in: next.since(now.monotonic),
-            has_token: entry.usable(now.unix).is_some(),
-            took: now.monotonic.since(started),
-        })
     }
 
     /// Reads, changes and swaps until it holds. `change` answers `None` to leave the record alone.

@@ -39,6 +39,7 @@ pub use self::event::{Event, Level, Success};
 use self::flight::Flight;
 pub use self::output::{Answer, CalloutId, Output, RequestId};
 use crate::audience::Audience;
+use crate::config::Timing;
 use crate::error::Code;
 use crate::rules::Target;
 use crate::source::Source;
@@ -52,12 +53,8 @@ pub const MAX_IN_FLIGHT: usize = 64;
 /// How an authenticator behaves; the configuration's values.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a request may wait.
-    pub timeout: Duration,
-    /// How long a callout may take.
-    pub callout_timeout: Duration,
-    /// How long before its usable end a token is refreshed.
-    pub refresh_margin: Duration,
+    /// How long a request may wait, how long a callout may take, and how early tokens are refreshed.
+    pub timing: Timing,
     /// How many requests may wait in this VM.
     pub max_waiting_requests: usize,
     /// Whether literal audiences get a token before anybody asks.
@@ -158,8 +155,10 @@ impl Authenticator {
         store: &dyn SharedStore,
         now: Now,
     ) -> Answer {
+        let audience = self.audience(target);
+        let audience = audience.as_ref().map(Audience::as_str).unwrap_or_default();
         let Some(id) = self.entry_for(target) else {
-            return Answer::Denied(self.too_many(target, now));
+            return Answer::Denied(self.too_many(audience, now));
         };
         // A request can be what finds a refresh due: after a long sleep it is here before the tick.
         let rejection = match self.entries.get(id) {
@@ -170,18 +169,12 @@ impl Authenticator {
             return Answer::Token(token);
         }
         if let Some(failure) = rejection {
-            return Answer::Denied(self.deny(
-                id,
-                failure.class,
-                failure.code,
-                &failure.reason,
-                now,
-            ));
+            return Answer::Denied(self.rejection(audience, &failure, now));
         }
         if self.waiting.len() >= self.settings.max_waiting_requests {
-            return Answer::Denied(self.too_many(target, now));
+            return Answer::Denied(self.too_many(audience, now));
         }
-        let deadline = now.monotonic + self.settings.timeout - self.settings.lateness;
+        let deadline = now.monotonic + self.settings.timing.timeout - self.settings.lateness;
         if let Some(entry) = self.entries.get_mut(id) {
             entry.waiters.push_back(Waiter { request, deadline });
             self.waiting.insert(request, id);
@@ -246,18 +239,28 @@ impl Authenticator {
 
     /// How many usable tokens this VM holds, and the soonest of their usable ends.
     pub fn tokens(&self, now: UnixTime) -> (usize, Option<UnixTime>) {
-        let ends = || {
-            self.entries
-                .iter()
-                .filter_map(|entry| entry.usable(now))
-                .map(|c| c.usable_end)
-        };
-        (ends().count(), ends().min())
+        let ends = self
+            .entries
+            .iter()
+            .filter_map(|entry| Some(entry.usable(now)?.usable_end));
+        ends.fold((0, None), |(count, soonest), end| {
+            (
+                count + 1,
+                Some(soonest.map_or(end, |soonest| end.min(soonest))),
+            )
+        })
     }
 
     /// How many derived audiences this VM keeps.
     pub fn derived_audiences(&self) -> usize {
         self.entries.derived_len()
+    }
+
+    fn audience(&self, target: &Target) -> Option<Audience> {
+        match target {
+            Target::Literal(index) => Some(self.entries.literal(*index)?.audience.clone()),
+            Target::Derived(audience) => Some(audience.clone()),
+        }
     }
 
     fn entry_for(&mut self, target: &Target) -> Option<EntryId> {

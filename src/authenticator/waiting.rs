@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::entries::EntryId;
 use super::entry::Waiter;
 use super::{Authenticator, Event, Output, RequestId};
-use crate::audience::Audience;
 use crate::error::{Class, Code, Denial};
-use crate::rules::Target;
 use crate::store::Failure;
 use crate::time::Now;
 
@@ -45,8 +43,12 @@ impl Authenticator {
     }
 
     pub(super) fn reject_waiters(&mut self, id: EntryId, failure: &Failure, now: Now) {
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        let audience = entry.audience.clone();
         for request in self.release_waiters(id) {
-            let denial = self.deny(id, failure.class, failure.code, &failure.reason, now);
+            let denial = self.rejection(audience.as_str(), failure, now);
             self.outputs.push_back(Output::Resume(request, Err(denial)));
         }
     }
@@ -80,23 +82,42 @@ impl Authenticator {
                 Some(failure) => (failure.code, failure.reason.clone()),
                 None => (Code::Timeout, "its answer is still awaited".to_owned()),
             };
-            let reason = format!("no token within {:?}: {reason}", self.settings.timeout);
-            let denial = self.deny(id, Class::Transient, code, &reason, now);
+            let audience = entry.audience.clone();
+            let timeout = self.settings.timing.timeout;
+            let reason = format!("no token within {timeout:?}: {reason}");
+            let denial = self.deny(audience.as_str(), Class::Transient, code, &reason, now);
             self.outputs
                 .push_back(Output::Resume(waiter.request, Err(denial)));
         }
     }
 
+    /// What a failure that needs a person means for a request.
+    pub(super) fn rejection(&mut self, audience: &str, failure: &Failure, now: Now) -> Denial {
+        self.deny(audience, failure.class, failure.code, &failure.reason, now)
+    }
+
+    pub(super) fn too_many(&mut self, audience: &str, now: Now) -> Denial {
+        let reason = format!(
+            "as many requests wait already as may (max_waiting_requests is {})",
+            self.settings.max_waiting_requests
+        );
+        self.deny(
+            audience,
+            Class::Transient,
+            Code::TooManyWaiting,
+            &reason,
+            now,
+        )
+    }
+
     pub(super) fn deny(
         &mut self,
-        id: EntryId,
+        audience: &str,
         class: Class,
         code: Code,
         reason: &str,
         now: Now,
     ) -> Denial {
-        let audience = self.entries.get(id).map(|entry| entry.audience.clone());
-        let audience = audience.as_ref().map(Audience::as_str).unwrap_or_default();
         let message = format!(
             "no ID token for audience {audience:?} from {}: {reason}",
             self.server
@@ -105,24 +126,6 @@ impl Authenticator {
             class,
             code,
             message,
-        };
-        self.note_denial(&denial, now);
-        denial
-    }
-
-    pub(super) fn too_many(&mut self, target: &Target, now: Now) -> Denial {
-        let audience = match target {
-            Target::Literal(index) => self.entries.literal(*index).map(|e| e.audience.clone()),
-            Target::Derived(audience) => Some(audience.clone()),
-        };
-        let audience = audience.as_ref().map(Audience::as_str).unwrap_or_default();
-        let denial = Denial {
-            class: Class::Transient,
-            code: Code::TooManyWaiting,
-            message: format!(
-                "no ID token for audience {audience:?} from {}: as many requests wait already as may (max_waiting_requests is {})",
-                self.server, self.settings.max_waiting_requests
-            ),
         };
         self.note_denial(&denial, now);
         denial

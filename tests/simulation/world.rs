@@ -10,7 +10,7 @@ use invoker::audience::Audience;
 use invoker::authenticator::{
     Answer, Authenticator, CalloutId, Event as Line, MAX_IN_FLIGHT, Output, RequestId, Settings,
 };
-use invoker::config::Config;
+use invoker::config::{Config, Timing};
 use invoker::http::{CalloutError, Request, Response};
 use invoker::rules::Target;
 use invoker::source::Source;
@@ -606,9 +606,11 @@ impl World {
             "audiences": [{"cluster": "x", "audience": "https://x.example.com"}]}"#;
         let credentials = Config::from_json(configuration).unwrap().credentials;
         let settings = Settings {
-            timeout: Duration::from_millis(TIMEOUT),
-            callout_timeout: Duration::from_millis(CALLOUT_TIMEOUT),
-            refresh_margin: Duration::from_secs(300),
+            timing: Timing {
+                timeout: Duration::from_millis(TIMEOUT),
+                callout_timeout: Duration::from_millis(CALLOUT_TIMEOUT),
+                refresh_margin: Duration::from_secs(300),
+            },
             max_waiting_requests: MAX_WAITING,
             prefetch: self.chances.prefetch,
             lateness: Duration::from_millis(LATENESS),

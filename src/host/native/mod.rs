@@ -65,9 +65,7 @@ impl Native {
         server: MetadataServer,
     ) -> Self {
         let settings = Settings {
-            timeout: timing.timeout,
-            callout_timeout: timing.callout_timeout,
-            refresh_margin: timing.refresh_margin,
+            timing,
             max_waiting_requests: 1,
             prefetch: false,
             lateness: std::time::Duration::ZERO,

@@ -1,7 +1,7 @@
 //! One root context: one plugin with one configuration, in one VM.
 //!
-//! Host calls that act on a request act on the *effective* context; every method that changes it
-//! sets it back to the root.
+//! Host calls that act on a request act on the *effective* context; whoever changes it sets it back
+//! to the context that Envoy entered with: the root, or the request whose head has arrived.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
