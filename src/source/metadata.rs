@@ -382,4 +382,19 @@ mod tests {
         let error = result(Ok(answer(200, &secret)), LATE).unwrap_err();
         assert!(!error.reason.contains("e30."), "{error}");
     }
+
+    #[test]
+    fn another_account_or_another_cluster_is_another_credential() {
+        let identity = |cluster: &str, account: &str| {
+            let (cluster, service_account) = (cluster.into(), account.into());
+            Source::Metadata(Metadata {
+                cluster,
+                service_account,
+            })
+            .identity()
+        };
+        let here = identity("metadata", "default");
+        assert_ne!(here, identity("metadata", "login@x"));
+        assert_ne!(here, identity("other", "default"));
+    }
 }
