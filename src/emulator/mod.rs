@@ -16,7 +16,7 @@
 //! `server` is the way of a call, `metadata` (with `service_accounts` below it) and `certificates`
 //! are the endpoints that are emulated,
 //! `tokens` mints, `keys` signs, `faults` (with the values they are written in, `fault_values`) and
-//! `recorder` hold what `control` sets and shows, `account` is who the machine is, `query` how a
+//! `recorder` hold what `control` sets and shows, `account` is who the machine is, `parameters` how a
 //! request's parameters are read.
 //!
 //! Its tokens are worth nothing to Google, so nothing here is secret; the key is not shown all the
@@ -30,7 +30,7 @@ mod fault_values;
 mod faults;
 mod keys;
 mod metadata;
-mod query;
+mod parameters;
 mod recorder;
 mod server;
 mod service_accounts;

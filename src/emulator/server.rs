@@ -19,7 +19,7 @@ use super::{
     faults::{Fault, Faults, TokenChange},
     keys::SigningKey,
     metadata,
-    query::Query,
+    parameters::Parameters,
     recorder::Recorder,
     tokens::Mint,
 };
@@ -39,7 +39,7 @@ pub(super) struct Machine {
 /// What the handlers of emulated endpoints get besides their path.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Call {
-    pub(super) query: Arc<Query>,
+    pub(super) query: Arc<Parameters>,
     pub(super) token_change: Arc<TokenChange>,
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn serve(router: Router, stream: TcpStream) {
 async fn answer(State(machine): State<Arc<Machine>>, request: Request, next: Next) -> Response {
     let (mut request, body) = request.into_parts();
     let path = request.uri.path().to_owned();
-    let query = Query::parse(request.uri.query().unwrap_or_default());
+    let query = Parameters::parse(request.uri.query().unwrap_or_default());
     let audience = query.value("audience");
     let call = machine.recorder.arrived(&request, audience);
     let fault = machine.faults.strike(&path, audience);

@@ -8,9 +8,9 @@ use percent_encoding::percent_decode_str;
 
 /// The parameters of a query, in order.
 #[derive(Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
-impl Query {
+impl Parameters {
     /// Reads what stands behind the `?`. A parameter that is not UTF-8 is left out.
     pub(super) fn parse(text: &str) -> Self {
         let parameters = text.split('&').filter_map(|pair| {
@@ -41,7 +41,9 @@ mod tests {
     use super::*;
 
     fn audience(query: &str) -> Option<String> {
-        Query::parse(query).value("audience").map(str::to_owned)
+        Parameters::parse(query)
+            .value("audience")
+            .map(str::to_owned)
     }
 
     #[test]
