@@ -61,6 +61,14 @@ fn a_key_file_has_what_googles_clients_read() {
 }
 
 #[test]
+fn a_file_of_an_emulator_that_listens_everywhere_leads_to_this_machine() {
+    let arguments = ["--listen", "0.0.0.0:0"];
+    let (_emulator, file, _, _folder) = written("--write-key", &arguments);
+    let url = file["token_uri"].as_str().unwrap();
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+}
+
+#[test]
 fn an_external_account_file_leads_to_the_accounts_id_token() {
     let (emulator, file, _, _folder) = written("--write-external-account", &[]);
     let source = &file["credential_source"];

@@ -1,13 +1,18 @@
 //! `/token`: assertions of service accounts and refresh tokens of people.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     account::{CLOUD_PLATFORM, JWT_BEARER, KeyHolder, LOGIN, SEARCH, assert_refused},
-    process::{Answer, Emulator, now},
+    process::{Answer, DEADLINE, Emulator, now},
 };
 
 #[test]
@@ -47,6 +52,33 @@ fn an_assertion_may_be_for_googles_own_address_and_needs_no_sub() {
     for changes in [json!({ "aud": google }), json!({ "sub": null })] {
         assert_eq!(emulator.exchange_changed(changes).status, 200);
     }
+}
+
+#[test]
+fn an_assertion_may_be_for_the_name_that_the_emulator_is_called_by() {
+    let emulator = KeyHolder::start();
+    let claims = emulator.claims(json!({ "aud": "http://google.internal:8080/token" }));
+    let assertion = emulator.sign(&claims);
+    let status = |host: &str| {
+        let body = format!(
+            "grant_type={}&assertion={assertion}",
+            JWT_BEARER.replace(':', "%3A")
+        );
+        let mut stream = TcpStream::connect(emulator.url.strip_prefix("http://").unwrap()).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(
+            stream,
+            "POST /token HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(status("google.internal:8080"), "200");
+    assert_eq!(status("other.internal:8080"), "400");
 }
 
 #[test]
