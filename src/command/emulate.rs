@@ -1,6 +1,7 @@
-//! `invoker emulate`: the local metadata server, until it is interrupted.
+//! `invoker emulate`: Google's token servers on this machine, until it is interrupted.
 
 use std::{
+    convert::Infallible,
     io::{self, Write as _},
     net::SocketAddr,
     path::PathBuf,
@@ -9,7 +10,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use invoker::emulator::{Emulator, Options, ServiceAccount};
+use invoker::emulator::{
+    ClockOffset, CredentialFile, CredentialKind, Emulator, Grant, Options, ServiceAccount,
+    SubjectToken,
+};
 
 /// Options of `invoker emulate`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +33,58 @@ pub(crate) struct Arguments {
     /// Sign with this RSA key (PKCS#8 PEM) instead of one that is made at start
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+
+    /// A service account's key file (JSON) whose signatures are accepted; may be repeated
+    #[arg(long, value_name = "FILE")]
+    account_key: Vec<PathBuf>,
+
+    /// Who may impersonate whom (an email, `user` or `federated`); without any, everybody may
+    #[arg(long, value_name = "CALLER=TARGET")]
+    grant: Vec<Grant>,
+
+    /// The only subject token that STS takes; without it, any
+    #[arg(long, value_name = "TEXT", value_parser = subject_token)]
+    subject_token: Option<SubjectToken>,
+
+    /// Write a key file of an account (else the default one), made at start; may be repeated
+    #[arg(long, value_name = "[EMAIL=]FILE")]
+    write_key: Vec<CredentialFile>,
+
+    /// Write an external_account file that leads to an account by federation; may be repeated
+    #[arg(long, value_name = "[EMAIL=]FILE")]
+    write_external_account: Vec<CredentialFile>,
+
+    /// Write an impersonated_service_account file of a user; may be repeated
+    #[arg(long, value_name = "[EMAIL=]FILE")]
+    write_impersonated_service_account: Vec<CredentialFile>,
+
+    /// How far Google's clock is ahead of this machine's; -5m is five minutes behind
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        allow_hyphen_values = true
+    )]
+    clock_offset: ClockOffset,
+}
+
+impl Arguments {
+    fn credential_files(&self) -> Vec<(CredentialKind, CredentialFile)> {
+        [
+            (CredentialKind::Key, &self.write_key),
+            (
+                CredentialKind::ExternalAccount,
+                &self.write_external_account,
+            ),
+            (
+                CredentialKind::ImpersonatedServiceAccount,
+                &self.write_impersonated_service_account,
+            ),
+        ]
+        .into_iter()
+        .flat_map(|(kind, files)| files.iter().map(move |file| (kind, file.clone())))
+        .collect()
+    }
 }
 
 /// Serves until SIGINT or SIGTERM, which end it with success.
@@ -42,6 +98,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         service_accounts: arguments.service_account.clone(),
         token_lifetime: arguments.token_lifetime,
         key: arguments.key.clone(),
+        account_keys: arguments.account_key.clone(),
+        grants: arguments.grant.clone(),
+        subject_token: arguments.subject_token.clone(),
+        credential_files: arguments.credential_files(),
+        clock_offset: arguments.clock_offset,
     }));
     outcome.map(|()| ExitCode::SUCCESS)
 }
@@ -74,6 +135,8 @@ Google's own clients find it with:
   export GCE_METADATA_HOST={address} GCE_METADATA_IP={address} METADATA_SERVER_DETECTION=assume-present
 Receivers check its tokens (issuer https://accounts.google.com) with:
   http://{address}/oauth2/v3/certs (JWKS) or http://{address}/oauth2/v1/certs (X.509)
+It is a token endpoint, STS and the IAM credentials API too; credential files that lead there:
+  invoker emulate --write-key key.json --write-external-account federated.json
 See what it was asked, and make it fail:
   curl http://{address}/_emulator/requests
   curl http://{address}/_emulator/faults -d '{{\"path\": \"/computeMetadata/*\", \"status\": 503, \"times\": 3}}'
@@ -106,6 +169,13 @@ fn interruption() -> io::Result<impl Future<Output = ()>> {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let advice = "write an IP address and a port, for instance 127.0.0.1:8080 or [::1]:8080";
     text.parse().map_err(|_| advice.to_owned())
+}
+
+fn subject_token(text: &str) -> Result<SubjectToken, String> {
+    if text.is_empty() {
+        return Err("an empty token proves nothing; leave the option out to take any".to_owned());
+    }
+    text.parse().map_err(|never: Infallible| match never {})
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {

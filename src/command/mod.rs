@@ -26,7 +26,7 @@ enum Command {
     Check(check::Arguments),
     /// Say what would happen to a request
     Explain(explain::Arguments),
-    /// Run a local metadata server
+    /// Run a local metadata server, token endpoint, STS and IAM credentials API
     Emulate(emulate::Arguments),
     /// Print a token for an audience
     Token(token::Arguments),

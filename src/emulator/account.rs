@@ -1,6 +1,6 @@
 //! The service accounts that the emulated machine has.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use rsa::sha2::{Digest, Sha256};
 
@@ -78,11 +78,13 @@ impl fmt::Display for ServiceAccount {
     }
 }
 
-/// The machine's accounts: the first is `default`, and each is reachable by its email.
+/// The machine's accounts: the first is `default`, and each is reachable by its email. Besides
+/// there are those that exist and are no machine's.
 #[derive(Debug)]
 pub(super) struct Accounts {
     default: ServiceAccount,
     others: Vec<ServiceAccount>,
+    elsewhere: BTreeSet<ServiceAccount>,
 }
 
 impl Accounts {
@@ -102,7 +104,19 @@ impl Accounts {
         Ok(Self {
             default: accounts.next().unwrap_or_default(),
             others: accounts.collect(),
+            elsewhere: BTreeSet::new(),
         })
+    }
+
+    /// Lets an account exist, wherever it is used.
+    pub(super) fn add_elsewhere(&mut self, account: ServiceAccount) {
+        self.elsewhere.insert(account);
+    }
+
+    /// The account of this email, if it exists.
+    pub(super) fn known(&self, email: &str) -> Option<&ServiceAccount> {
+        let mut all = self.all().chain(&self.elsewhere);
+        all.find(|account| account.email() == email)
     }
 
     pub(super) fn default(&self) -> &ServiceAccount {

@@ -25,6 +25,22 @@ pub enum Error {
         /// What was found instead; never a part of the key.
         problem: String,
     },
+    /// The key file of a service account can't be used.
+    #[error("{}: {problem}; it must be a service account's key file (JSON with client_email, private_key, private_key_id)", path.display())]
+    AccountKey {
+        /// The file that was named.
+        path: PathBuf,
+        /// What was found instead; never a part of the key.
+        problem: String,
+    },
+    /// A credential file could not be written.
+    #[error("cannot write {}: {cause}", path.display())]
+    CredentialFile {
+        /// The file that was named.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
     /// A key could not be made, or a certificate for it.
     #[error("cannot prepare the signing key: {0}")]
     Key(String),

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::clock::ClockOffset;
+
 /// A path, or with a `*` at its end all paths that begin so.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
@@ -118,21 +120,6 @@ where
     let Some(text) = Option::<String>::deserialize(input)? else {
         return Ok(None);
     };
-    let (sign, amount) = match text.strip_prefix('-') {
-        Some(amount) => (-1, amount),
-        None => (1, text.as_str()),
-    };
-    let whole = humantime::parse_duration(amount)
-        .ok()
-        .filter(|amount| amount.subsec_nanos() == 0);
-    // Far beyond any token's life, and far from where adding it to a clock could overflow.
-    let seconds = whole.and_then(|amount| i32::try_from(amount.as_secs()).ok());
-    let unfit = || {
-        D::Error::custom(format!(
-            "{text:?} is no duration in whole seconds; write for instance \"90s\" or \"-10s\""
-        ))
-    };
-    seconds
-        .ok_or_else(unfit)
-        .map(|seconds| Some(sign * i64::from(seconds)))
+    let offset = text.parse::<ClockOffset>().map_err(D::Error::custom)?;
+    Ok(Some(offset.seconds()))
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value, json};
 
 use super::{
+    endpoint::Endpoint,
     fault_values::{Headers, PathPattern, signed_seconds, status, wait},
     lock,
     tokens::{Token, TokenError},
@@ -25,7 +26,8 @@ const MAX_BODY: usize = 64 << 20;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Fault {
-    path: PathPattern,
+    path: Option<PathPattern>,
+    endpoint: Option<Endpoint>,
     audience: Option<String>,
     times: Option<u64>,
     #[serde(default, deserialize_with = "wait")]
@@ -43,6 +45,14 @@ pub(super) struct Fault {
     pub(super) body_size: Option<usize>,
     #[serde(default, deserialize_with = "shared")]
     pub(super) token: Arc<TokenChange>,
+}
+
+/// What faults choose calls by.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) path: &'a str,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) audience: Option<&'a str>,
 }
 
 /// How a fault changes the tokens that are minted under it.
@@ -120,7 +130,11 @@ impl Fault {
 
     fn contradiction(&self) -> Option<&'static str> {
         let answers = self.replaces_answer() || !self.headers.is_empty();
-        if self.times == Some(0) {
+        if self.path.is_none() && self.endpoint.is_none() {
+            Some(
+                "missing field `path` (or `endpoint`); to strike every call, write \"path\": \"*\"",
+            )
+        } else if self.times == Some(0) {
             Some("times: 0 would never apply; leave it out for a fault without an end")
         } else if self.hang && self.close {
             Some("hang and close contradict each other")
@@ -135,9 +149,12 @@ impl Fault {
         }
     }
 
-    fn matches(&self, path: &str, audience: Option<&str>) -> bool {
-        let audience_matches = self.audience.is_none() || self.audience.as_deref() == audience;
-        audience_matches && self.path.matches(path)
+    fn matches(&self, target: &Target<'_>) -> bool {
+        let audience = self.audience.as_deref();
+        let path = self.path.as_ref();
+        (audience.is_none() || audience == target.audience)
+            && (self.endpoint.is_none() || self.endpoint == target.endpoint)
+            && path.is_none_or(|pattern| pattern.matches(target.path))
     }
 }
 
@@ -193,11 +210,11 @@ impl Faults {
     }
 
     /// The newest fault that is for this call and not used up, which thereby counts as applied.
-    pub(super) fn strike(&self, path: &str, audience: Option<&str>) -> Option<Arc<Fault>> {
+    pub(super) fn strike(&self, target: &Target<'_>) -> Option<Arc<Fault>> {
         let mut entries = lock(&self.0);
         let entry = entries.set.iter_mut().rev().find(|entry| {
             let left = entry.fault.times.is_none_or(|times| entry.calls < times);
-            left && entry.fault.matches(path, audience)
+            left && entry.fault.matches(target)
         })?;
         entry.calls += 1;
         Some(Arc::clone(&entry.fault))

@@ -6,9 +6,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rsa::{
     PrivateKey, PublicKey,
     pkcs1v15::{self, Signature},
-    pkcs8::{DecodePrivateKey as _, EncodePublicKey as _},
+    pkcs8::{
+        DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding,
+        der::zeroize::Zeroizing,
+    },
     sha2::{Digest as _, Sha256},
-    signature::{SignatureEncoding as _, Signer as _},
+    signature::{Keypair as _, SignatureEncoding as _, Signer as _},
     traits::PublicKeyParts as _,
 };
 
@@ -38,22 +41,41 @@ impl SigningKey {
             path: path.to_owned(),
             cause,
         })?;
-        let unusable = |problem: &str| Error::KeyFormat {
-            path: path.to_owned(),
-            problem: problem.to_owned(),
-        };
+        Self::from_pem(&pem).map_err(|problem| match problem {
+            PemError::Unfit(problem) => Error::KeyFormat {
+                path: path.to_owned(),
+                problem,
+            },
+            PemError::Other(error) => error,
+        })
+    }
+
+    /// A PKCS#8 PEM key.
+    pub(super) fn from_pem(pem: &str) -> Result<Self, PemError> {
         if !pem.contains("-----BEGIN PRIVATE KEY-----") {
-            return Err(unusable(what_it_is_instead(&pem)));
+            return Err(PemError::Unfit(what_it_is_instead(pem).to_owned()));
         }
         let key = PrivateKey::from_pkcs8_pem(pem.trim())
-            .map_err(|error| unusable(&format!("not an RSA private key ({error})")))?;
+            .map_err(|error| PemError::Unfit(format!("not an RSA private key ({error})")))?;
         let bits = key.size() * 8;
         if bits < KEY_BITS {
-            return Err(unusable(&format!(
+            return Err(PemError::Unfit(format!(
                 "the key has {bits} bits, RS256 asks for {KEY_BITS} or more"
             )));
         }
-        Self::new(key)
+        Ok(Self::new(key)?)
+    }
+
+    /// The key as PKCS#8 PEM.
+    pub(super) fn to_pem(&self) -> Result<Zeroizing<String>, Error> {
+        let key: &PrivateKey = self.signer.as_ref();
+        key.to_pkcs8_pem(LineEnding::LF)
+            .map_err(|error| Error::Key(error.to_string()))
+    }
+
+    /// What checks its signatures.
+    pub(super) fn verifying_key(&self) -> pkcs1v15::VerifyingKey<Sha256> {
+        self.signer.verifying_key()
     }
 
     fn new(key: PrivateKey) -> Result<Self, Error> {
@@ -117,6 +139,16 @@ impl SigningKey {
     }
 }
 
+/// Why a text is no key that can be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PemError {
+    /// Never a part of the key.
+    #[error("{0}")]
+    Unfit(String),
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut view = formatter.debug_struct("SigningKey");
@@ -143,7 +175,7 @@ fn what_it_is_instead(pem: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rsa::signature::{Keypair as _, Verifier as _};
+    use rsa::signature::Verifier as _;
 
     #[test]
     fn a_signature_verifies_with_the_published_key_and_no_longer_once_changed() {
@@ -152,7 +184,7 @@ mod tests {
         let (signed, signature) = jwt.rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         let signature = Signature::try_from(signature.as_slice()).unwrap();
-        let verifier = key.signer().verifying_key();
+        let verifier = key.verifying_key();
         assert!(verifier.verify(signed.as_bytes(), &signature).is_ok());
         assert!(verifier.verify(b"something else", &signature).is_err());
     }

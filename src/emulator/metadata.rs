@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{
     account::digits,
-    query::Query,
+    parameters::Parameters,
     server::{Call, Machine},
     service_accounts,
 };
@@ -139,7 +139,7 @@ pub(super) fn v1(path: &str) -> String {
 }
 
 /// Whether JSON of all that is below is wanted instead of a list of names.
-pub(super) fn recursive(query: &Query) -> bool {
+pub(super) fn recursive(query: &Parameters) -> bool {
     query
         .value("recursive")
         .is_some_and(|value| value.eq_ignore_ascii_case("true"))

@@ -1,40 +1,61 @@
-//! A metadata server for laptops and tests.
+//! Google's side for laptops and tests: a metadata server, and what gives tokens to those who have
+//! none.
 //!
-//! It answers what Google's clients ask the metadata server of a machine on Google Cloud, as the
-//! real one does (refusals included), with tokens that are signed by a key of its own; and it
-//! publishes that key where receivers look for Google's. It can be made to fail on purpose, and it
-//! shows which calls it got.
+//! It answers what Google's clients ask the metadata server of a machine on Google Cloud, the OAuth
+//! token endpoint, STS and the IAM credentials API, as the real ones do (refusals included), with
+//! tokens that are signed by a key of its own; and it publishes that key where receivers look for
+//! Google's. It can be made to fail on purpose, and it shows which calls it got.
 //!
 //! # Layout
 //!
 //! ```text
-//! connection ──► server ──► recorder ──► faults ──► metadata ──────► tokens ──► keys
-//!                  │                                certificates                 │
-//!                  └──► control (/_emulator)             └───────────────────────┘
+//! connection ──► server ──► posted ──► recorder ──► faults ──► metadata ─────────► tokens ──► keys
+//!                  │                                           token_endpoint        ▲          │
+//!                  │                                           sts, subject          │          │
+//!                  │                                           iam_credentials ──► policy       │
+//!                  └──► control (/_emulator)                   certificates ◄───────────────────┘
 //! ```
 //!
-//! `server` is the way of a call, `metadata` (with `service_accounts` below it) and `certificates`
-//! are the endpoints that are emulated,
-//! `tokens` mints, `keys` signs, `faults` (with the values they are written in, `fault_values`) and
-//! `recorder` hold what `control` sets and shows, `account` is who the machine is, `query` how a
-//! request's parameters are read.
+//! `server` is the way of a call: `endpoint` says whose it is, `posted` reads its body. The
+//! endpoints that are emulated are `metadata` (with `service_accounts` below it), `certificates`,
+//! `token_endpoint`, `sts`, `subject` and `iam_credentials`; `oauth` and `iam_error` are how they
+//! refuse. `tokens` mints, `keys` signs, `clock` dates; `account`, `account_keys`, `user` and
+//! `policy` are who there is and who may what; `assertion` takes apart what accounts sign.
+//! `faults` (with the values they are written in, `fault_values`) and `recorder` hold what
+//! `control` sets and shows, `credential_files` writes what leads clients here, `parameters` is how
+//! a query or a form is read.
 //!
-//! Its tokens are worth nothing to Google, so nothing here is secret; the key is not shown all the
-//! same, since somebody may have given theirs.
+//! Its tokens are worth nothing to Google; but somebody may have given it a real key, or sent an
+//! assertion that a real key signed. Neither is ever shown.
 
 mod account;
+mod account_keys;
+mod assertion;
 mod certificates;
+mod clock;
 mod control;
+mod credential_files;
+mod endpoint;
 mod error;
 mod fault_values;
 mod faults;
+mod iam_credentials;
+mod iam_error;
 mod keys;
 mod metadata;
-mod query;
+mod oauth;
+mod parameters;
+mod policy;
+mod posted;
+
 mod recorder;
 mod server;
 mod service_accounts;
+mod sts;
+mod subject;
+mod token_endpoint;
 mod tokens;
+mod user;
 
 use std::{
     convert::Infallible,
@@ -47,10 +68,19 @@ use std::{
 use tokio::{net::TcpListener, task::JoinSet};
 
 pub use account::{ServiceAccount, ServiceAccountError};
+pub use clock::{ClockOffset, ClockOffsetError};
+pub use credential_files::{CredentialFile, CredentialFileError, CredentialKind};
 pub use error::Error;
+pub use policy::{Grant, GrantError};
+pub use subject::SubjectToken;
 
+use account_keys::AccountKeys;
+use clock::Clock;
+use credential_files::Planned;
 use keys::SigningKey;
+use policy::Policy;
 use server::Machine;
+use user::User;
 
 /// How to start an emulator.
 #[derive(Debug, Clone)]
@@ -63,9 +93,19 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// A PKCS#8 PEM file with the RSA key to sign with; without one a new key is made.
     pub key: Option<PathBuf>,
+    /// Key files of service accounts (JSON) whose assertions are accepted.
+    pub account_keys: Vec<PathBuf>,
+    /// Who may impersonate whom; empty: everybody may.
+    pub grants: Vec<Grant>,
+    /// The one subject token that STS takes; without one, it takes any.
+    pub subject_token: Option<SubjectToken>,
+    /// Credential files to write, which lead to the emulator.
+    pub credential_files: Vec<(CredentialKind, CredentialFile)>,
+    /// How far the emulated Google's clock is ahead of the machine's.
+    pub clock_offset: ClockOffset,
 }
 
-/// A metadata server that listens; [`Emulator::serve`] lets it answer.
+/// An emulator that listens; [`Emulator::serve`] lets it answer.
 #[derive(Debug)]
 pub struct Emulator {
     listener: TcpListener,
@@ -78,14 +118,27 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// If the options contradict each other, the key can't be used, or the address is not free.
+    /// If the options contradict each other, a key can't be used, the address is not free, or a
+    /// credential file can't be written.
     pub async fn bind(options: Options) -> Result<Self, Error> {
         if options.token_lifetime < Duration::from_secs(1) {
             return Err(Error::Options(
                 "the token lifetime must be at least a second, for instance 1h".to_owned(),
             ));
         }
-        let accounts = account::Accounts::new(options.service_accounts)?;
+        let mut accounts = account::Accounts::new(options.service_accounts)?;
+        let policy = Policy::new(options.grants);
+        for account in policy.accounts() {
+            accounts.add_elsewhere(account.clone());
+        }
+        let account_keys = AccountKeys::default();
+        for path in &options.account_keys {
+            accounts.add_elsewhere(account_keys::register_file(&account_keys, path)?);
+        }
+        let mut planned = Vec::new();
+        for (kind, file) in options.credential_files {
+            planned.push(Planned::new(kind, file, &mut accounts, &account_keys)?);
+        }
         let key = options
             .key
             .as_deref()
@@ -97,14 +150,24 @@ impl Emulator {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
+        let clock = Arc::new(Clock::new(options.clock_offset));
         let machine = Machine {
+            address,
             accounts,
+            account_keys,
+            user: User::new()?,
+            workload: subject::Workload::new(options.subject_token),
+            policy,
             key,
             certificate,
-            mint: tokens::Mint::new(options.token_lifetime),
+            mint: tokens::Mint::new(options.token_lifetime, Arc::clone(&clock)),
+            clock,
             faults: faults::Faults::default(),
             recorder: recorder::Recorder::default(),
         };
+        for file in &planned {
+            file.write(&machine)?;
+        }
         Ok(Self {
             listener,
             address,

@@ -8,8 +8,9 @@ use std::{
 
 use axum::http::{HeaderMap, StatusCode, request::Parts};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::lock;
+use super::{assertion, endpoint::Endpoint, faults::Target, lock};
 
 /// The oldest calls are forgotten beyond this number: some 100 MB.
 const MAX_CALLS: usize = 200_000;
@@ -23,6 +24,8 @@ pub(super) struct CallId(u64);
 pub(super) struct Call {
     #[serde(skip)]
     id: u64,
+    #[serde(skip)]
+    endpoint: Option<Endpoint>,
     /// Seconds since the Unix epoch.
     at: f64,
     method: String,
@@ -33,6 +36,17 @@ pub(super) struct Call {
     status: Option<u16>,
     /// Values of one name are joined by a comma, as RFC 9110 allows.
     headers: BTreeMap<String, String>,
+    /// What was posted, if the endpoint takes a body; without secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Value>,
+}
+
+/// The calls of one endpoint.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Count {
+    calls: u64,
+    /// How many were answered with which status.
+    answers: BTreeMap<u16, u64>,
 }
 
 /// The calls in the order in which they arrived.
@@ -47,7 +61,12 @@ struct Calls {
 
 impl Recorder {
     /// Records a call that has just arrived.
-    pub(super) fn arrived(&self, request: &Parts, audience: Option<&str>) -> CallId {
+    pub(super) fn arrived(
+        &self,
+        request: &Parts,
+        target: &Target<'_>,
+        body: Option<Value>,
+    ) -> CallId {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -59,13 +78,15 @@ impl Recorder {
         }
         calls.kept.push_back(Call {
             id,
+            endpoint: target.endpoint,
             at: now.as_secs_f64(),
             method: request.method.to_string(),
             path: request.uri.path().to_owned(),
             query: request.uri.query().unwrap_or_default().to_owned(),
-            audience: audience.map(str::to_owned),
+            audience: target.audience.map(str::to_owned),
             status: None,
             headers: readable(&request.headers),
+            body,
         });
         CallId(id)
     }
@@ -80,9 +101,27 @@ impl Recorder {
         }
     }
 
-    /// All calls, the oldest first.
-    pub(super) fn calls(&self) -> Vec<Call> {
-        lock(&self.0).kept.iter().cloned().collect()
+    /// The calls, the oldest first: all, or those of one endpoint.
+    pub(super) fn calls(&self, endpoint: Option<Endpoint>) -> Vec<Call> {
+        let calls = lock(&self.0);
+        let wanted = |call: &&Call| endpoint.is_none() || call.endpoint == endpoint;
+        calls.kept.iter().filter(wanted).cloned().collect()
+    }
+
+    /// How often each endpoint was called.
+    pub(super) fn counts(&self) -> BTreeMap<Endpoint, Count> {
+        let mut counts: BTreeMap<Endpoint, Count> = BTreeMap::new();
+        for call in &lock(&self.0).kept {
+            let Some(endpoint) = call.endpoint else {
+                continue;
+            };
+            let count = counts.entry(endpoint).or_default();
+            count.calls += 1;
+            if let Some(status) = call.status {
+                *count.answers.entry(status).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// Forgets all calls.
@@ -95,12 +134,14 @@ fn readable(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
         let value = String::from_utf8_lossy(value.as_bytes());
+        // Who signs with a key of theirs shows a token that is good for Google, too.
+        let value = assertion::without_signature(&value);
         all.entry(name.to_string())
             .and_modify(|joined| {
                 joined.push_str(", ");
                 joined.push_str(&value);
             })
-            .or_insert_with(|| value.into_owned());
+            .or_insert(value);
     }
     all
 }

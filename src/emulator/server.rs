@@ -1,6 +1,10 @@
 //! The way of a call: recorded, struck by a fault or not, then answered.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -15,31 +19,66 @@ use tokio::net::TcpStream;
 
 use super::{
     account::Accounts,
-    certificates, control,
-    faults::{Fault, Faults, TokenChange},
+    account_keys::AccountKeys,
+    certificates,
+    clock::Clock,
+    control,
+    endpoint::Endpoint,
+    faults::{Fault, Faults, Target, TokenChange},
+    iam_credentials,
     keys::SigningKey,
     metadata,
-    query::Query,
+    parameters::Parameters,
+    policy::Policy,
+    posted::Posted,
     recorder::Recorder,
+    sts,
+    subject::{self, Workload},
+    token_endpoint,
     tokens::Mint,
+    user::User,
 };
 
 /// What is emulated: one machine with its accounts, and the issuer of their tokens.
 #[derive(Debug)]
 pub(super) struct Machine {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
     pub(super) accounts: Accounts,
+    /// What accounts sign assertions with.
+    pub(super) account_keys: AccountKeys,
+    pub(super) user: User,
+    pub(super) workload: Workload,
+    pub(super) policy: Policy,
     pub(super) key: SigningKey,
     /// The key's X.509 certificate, as PEM.
     pub(super) certificate: String,
+    pub(super) clock: Arc<Clock>,
     pub(super) mint: Mint,
     pub(super) faults: Faults,
     pub(super) recorder: Recorder,
 }
 
+impl Machine {
+    /// Where a path of the emulator is reached from this machine.
+    pub(super) fn url(&self, path: &str) -> String {
+        let mut address = self.address;
+        // It listens everywhere, but nobody can call "everywhere".
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        format!("http://{address}{path}")
+    }
+}
+
 /// What the handlers of emulated endpoints get besides their path.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Call {
-    pub(super) query: Arc<Query>,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) query: Arc<Parameters>,
+    pub(super) posted: Arc<Posted>,
     pub(super) token_change: Arc<TokenChange>,
 }
 
@@ -47,13 +86,16 @@ pub(super) struct Call {
 #[derive(Debug, Clone)]
 struct Unanswered;
 
-/// All endpoints. One that belongs to another of Google's servers (a token endpoint, STS,
-/// iamcredentials) is a module with `routes()` of its own, merged into `emulated`: there it is
+/// All endpoints. One that belongs to another of Google's servers is a module with `routes()` of its own, merged into `emulated`: there it is
 /// recorded and can be struck by faults like the rest.
 pub(super) fn router(machine: &Arc<Machine>) -> Router {
     let emulated = Router::new()
         .merge(metadata::routes())
         .merge(certificates::routes())
+        .merge(token_endpoint::routes())
+        .merge(sts::routes())
+        .merge(subject::routes())
+        .merge(iam_credentials::routes())
         .fallback(metadata::not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(machine), answer));
     emulated
@@ -85,10 +127,23 @@ pub(super) async fn serve(router: Router, stream: TcpStream) {
 async fn answer(State(machine): State<Arc<Machine>>, request: Request, next: Next) -> Response {
     let (mut request, body) = request.into_parts();
     let path = request.uri.path().to_owned();
-    let query = Query::parse(request.uri.query().unwrap_or_default());
-    let audience = query.value("audience");
-    let call = machine.recorder.arrived(&request, audience);
-    let fault = machine.faults.strike(&path, audience);
+    let endpoint = Endpoint::of(&path);
+    let (posted, body) = if endpoint.is_some_and(Endpoint::takes_body) {
+        (Posted::read(&request.headers, body).await, Body::empty())
+    } else {
+        (Posted::default(), body)
+    };
+    let query = Parameters::parse(request.uri.query().unwrap_or_default());
+    let target_audience = posted.target_audience();
+    let audience = query.value("audience").or(posted.audience());
+    let target = Target {
+        path: &path,
+        endpoint,
+        audience: audience.or(target_audience.as_deref()),
+    };
+    let view = posted.view(endpoint);
+    let call = machine.recorder.arrived(&request, &target, view);
+    let fault = machine.faults.strike(&target);
     if let Some(fault) = &fault {
         hold(fault).await;
         if fault.close {
@@ -100,7 +155,9 @@ async fn answer(State(machine): State<Arc<Machine>>, request: Request, next: Nex
         .map(|fault| Arc::clone(&fault.token))
         .unwrap_or_default();
     request.extensions.insert(Call {
+        endpoint,
         query: Arc::new(query),
+        posted: Arc::new(posted),
         token_change,
     });
 

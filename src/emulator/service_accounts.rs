@@ -68,6 +68,7 @@ async fn identity(
         account: &account,
         audience,
         with_email: call.query.value("format") == Some("full"),
+        email_as_azp: false,
     };
     let minted = machine
         .mint
@@ -86,11 +87,11 @@ async fn token(
     let scopes = call.query.value("scopes").unwrap_or_default();
     let minted = machine
         .mint
-        .access_token(&account, scopes, &call.token_change);
+        .machines_access_token(&account, scopes, &call.token_change);
     match minted {
         Ok(token) => Json(json!({
             "access_token": token.text,
-            "expires_in": token.remaining(),
+            "expires_in": machine.mint.remaining(&token),
             "token_type": "Bearer",
         }))
         .into_response(),

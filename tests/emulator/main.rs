@@ -10,9 +10,15 @@
     clippy::indexing_slicing
 )]
 
+mod account;
+mod credential_files;
+mod endpoints;
 mod faults;
+mod iam_credentials;
 mod metadata;
 mod options;
 mod process;
 mod records;
+mod sts;
+mod token_endpoint;
 mod tokens;

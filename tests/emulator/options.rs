@@ -117,6 +117,11 @@ fn bad_values_are_refused_with_an_example() {
         ),
         ("--token-lifetime", "0s", "90s or 1h"),
         ("--token-lifetime", "soon", "90s or 1h"),
+        ("--grant", "a@x.org", "CALLER=TARGET"),
+        ("--grant", "somebody=a@x.org", "CALLER=TARGET"),
+        ("--clock-offset", "5", "\"90s\" or \"-5m\""),
+        ("--subject-token", "", "leave the option out"),
+        ("--write-key", "a@x.org=", "EMAIL=FILE"),
     ] {
         let message = refusal(&[option, value]);
         let named = message.contains(option) && message.contains(value);

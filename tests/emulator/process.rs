@@ -8,6 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rsa::{
     BoxedUint, PublicKey,
     pkcs1v15::{Signature, VerifyingKey},
@@ -130,6 +131,48 @@ impl Emulator {
         let answer = self.post_fault(&fault.to_string());
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()["id"].as_u64().unwrap()
+    }
+
+    /// A POST with a content type and perhaps a bearer.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        (content_type, body): (&str, &str),
+        bearer: Option<&str>,
+    ) -> Answer {
+        let mut request = agent(DEADLINE)
+            .post(format!("{}{path}", self.url))
+            .header("Content-Type", content_type);
+        if let Some(bearer) = bearer {
+            request = request.header("Authorization", format!("Bearer {bearer}"));
+        }
+        read(request.send(body).unwrap()).unwrap()
+    }
+
+    pub(crate) fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs = fields.iter();
+        let pairs = pairs.map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        let body = pairs.collect::<Vec<_>>().join("&");
+        self.post(path, ("application/x-www-form-urlencoded", &body), None)
+    }
+
+    pub(crate) fn post_json(&self, path: &str, body: &Value, bearer: &str) -> Answer {
+        self.post(path, ("application/json", &body.to_string()), Some(bearer))
+    }
+
+    /// A control call without a body that must succeed.
+    pub(crate) fn control(&self, path: &str) {
+        let answer = self.post(&format!("/_emulator{path}"), ("text/plain", ""), None);
+        assert_eq!(answer.status, 204, "{answer:?}");
+    }
+
+    /// What the emulator was asked at one endpoint.
+    pub(crate) fn calls(&self, endpoint: &str) -> Vec<Value> {
+        let path = format!("/_emulator/requests?endpoint={endpoint}");
+        let answer = self.get_with(&path, &[]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json().as_array().unwrap().clone()
     }
 
     pub(crate) fn post_fault(&self, text: &str) -> Answer {

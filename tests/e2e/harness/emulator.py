@@ -30,6 +30,7 @@ class Call:
     audience: str | None
     status: int | None
     headers: dict[str, str]
+    body: Any = None
 
     @property
     def account(self) -> str:

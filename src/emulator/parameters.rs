@@ -1,17 +1,19 @@
-//! A request's query, decoded exactly once.
+//! A request's query or form, decoded exactly once.
 //!
-//! The metadata server reads it as a form: `+` is a space, and what an audience holds of `&`, `#`,
+//! The metadata server reads its query as a form: `+` is a space, and what an audience holds of `&`, `#`,
 //! `+` and `%` must have been sent percent-encoded. That is what this must not soften: a client
 //! that forgets to encode is to get the audience that the real server would read.
 
+use std::fmt;
+
 use percent_encoding::percent_decode_str;
 
-/// The parameters of a query, in order.
-#[derive(Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+/// The parameters, in order. Values of a form may be secrets, so the `Debug` form has names alone.
+#[derive(Default)]
+pub(super) struct Parameters(Vec<(String, String)>);
 
-impl Query {
-    /// Reads what stands behind the `?`. A parameter that is not UTF-8 is left out.
+impl Parameters {
+    /// Reads what stands behind the `?`, or a form. A parameter that is not UTF-8 is left out.
     pub(super) fn parse(text: &str) -> Self {
         let parameters = text.split('&').filter_map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -27,6 +29,22 @@ impl Query {
             .map(|(_, value)| value.as_str())
             .filter(|value| !value.is_empty())
     }
+
+    /// Names and values as they came; an empty value too.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_set()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
 }
 
 fn decode(text: &str) -> Option<String> {
@@ -41,7 +59,9 @@ mod tests {
     use super::*;
 
     fn audience(query: &str) -> Option<String> {
-        Query::parse(query).value("audience").map(str::to_owned)
+        Parameters::parse(query)
+            .value("audience")
+            .map(str::to_owned)
     }
 
     #[test]
@@ -69,6 +89,12 @@ mod tests {
         for query in ["", "audience", "audience=", "audience=%FF", "Audience=x"] {
             assert_eq!(audience(query), None, "{query:?}");
         }
+    }
+
+    #[test]
+    fn the_debug_form_shows_names_alone() {
+        let form = Parameters::parse("client_secret=hush&grant_type=x");
+        assert_eq!(format!("{form:?}"), r#"{"client_secret", "grant_type"}"#);
     }
 
     #[test]
