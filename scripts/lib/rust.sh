@@ -41,3 +41,10 @@ build_neighbour_module() {
   (cd "$root/tests/e2e/neighbour" && CARGO_TARGET_DIR=$root/target/neighbour \
     cargo build --release --target "$wasm_target") >&2
 }
+
+# A filter on the Rust SDK that does nothing, for the benchmark.
+build_empty_filter() {
+  say "Building the empty filter, to compare with ..."
+  (cd "$root/tests/bench/empty-sdk-filter" && CARGO_TARGET_DIR=$root/target/empty-sdk-filter \
+    cargo build --release --target "$wasm_target") >&2
+}
