@@ -17,6 +17,10 @@ from harness.waiting import eventually
 from .variants import Ports, Variant
 
 
+# Under valgrind a VM takes seconds to start, one with 10,000 rules more.
+PATIENCE = 180
+
+
 @dataclass
 class Setting:
     """What all measurements of a run share."""
@@ -56,17 +60,17 @@ def running(
     configuration = folder / "envoy.json"
     configuration.write_text(json.dumps(variant.bootstrap(ports, folder, http2)))
     begun = time.monotonic()
-    envoy = Envoy(setting.envoy, configuration, folder, workers=workers, launcher=launcher)
+    envoy = Envoy(setting.envoy, configuration, folder, workers=workers, launcher=launcher, patience=PATIENCE)
     proxy = Proxy(envoy, 0, time.monotonic() - begun)
     try:
         proxy.port = eventually(envoy.listeners, "a listener")["outbound"]
         if warm:
-            eventually(lambda: is_served(proxy.port, variant, http2), f"{variant.name} to serve", 60)
+            eventually(lambda: is_served(proxy.port, variant, http2), f"{variant.name} to serve", PATIENCE)
         yield proxy
     finally:
         envoy.stop()
 
 
 def is_served(port: int, variant: Variant, http2: bool) -> bool:
-    with httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=30) as client:
+    with httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=PATIENCE) as client:
         return client.get(f"http://127.0.0.1:{port}/", headers={"host": variant.hosts[0]}).status_code == 200

@@ -40,7 +40,9 @@ class Envoy(Process):
         launcher: Sequence[str | Path] = (),
         environment: dict[str, str] | None = None,
         may_crash: bool = False,
+        patience: float = 30,
     ) -> None:
+        """``patience``: for how many seconds its start, or an answer of its admin page, is waited for."""
         self.may_crash = may_crash
         self._admin_address = folder / "admin-address"
         super().__init__(
@@ -62,9 +64,11 @@ class Envoy(Process):
         Envoy.running.append(self)
         self._reported = 0
         self.admin = httpx.Client(
-            base_url=f"http://{eventually(self._find_admin, 'Envoy to start', 30)}", trust_env=False, timeout=10
+            base_url=f"http://{eventually(self._find_admin, 'Envoy to start', patience)}",
+            trust_env=False,
+            timeout=patience,
         )
-        eventually(self.is_live, "Envoy to be live", 30)
+        eventually(self.is_live, "Envoy to be live", patience)
         self.news()
 
     def _find_admin(self) -> str | None:
