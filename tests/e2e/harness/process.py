@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from .waiting import eventually
+
 ROOT = Path(__file__).resolve().parents[3]
 TARGET = ROOT / "target"
 
@@ -46,8 +48,16 @@ class Process:
         return self.log_path.read_text(errors="replace")
 
     def freeze(self) -> None:
-        """As a laptop's lid or a throttled container does it."""
+        """As a laptop's lid or a throttled container does it.
+
+        Returns when every thread has stopped: on a busy machine one may run on for a moment.
+        """
         self._child.send_signal(signal.SIGSTOP)
+        eventually(self._is_stopped, "all threads to stop")
+
+    def _is_stopped(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
     def thaw(self) -> None:
         self._child.send_signal(signal.SIGCONT)
