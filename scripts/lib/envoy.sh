@@ -1,4 +1,4 @@
-# Envoy and func-e, installed under .tools. Needs common.sh and python.sh.
+# Envoy and func-e, installed under .tools. Needs common.sh, python.sh and go.sh.
 
 envoy_newest=1.40.0
 envoy_oldest=1.36.2
@@ -16,12 +16,5 @@ install_envoy() {
 
 # The real func-e: what PyPI calls func-e is something else.
 install_func_e() {
-  local binary=$tools/func-e-$func_e_version/func-e
-  if [[ ! -x $binary ]]; then
-    require go "func-e is built from source: install Go from https://go.dev/doc/install and try again."
-    say "Building func-e $func_e_version ..."
-    GOBIN=$(dirname "$binary") go install "github.com/tetratelabs/func-e/cmd/func-e@$func_e_version" >&2 ||
-      die "go could not build func-e $func_e_version; its own message stands above."
-  fi
-  printf '%s\n' "$binary"
+  install_go_tool func-e github.com/tetratelabs/func-e/cmd/func-e "$func_e_version"
 }

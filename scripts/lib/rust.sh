@@ -38,13 +38,17 @@ build_panicking_module() {
 # A filter that reads and writes its neighbours' shared data, for the tests of who can hurt whom.
 build_neighbour_module() {
   say "Building the hostile neighbour, for the tests ..."
-  (cd "$root/tests/e2e/neighbour" && CARGO_TARGET_DIR=$root/target/neighbour \
-    cargo build --release --target "$wasm_target") >&2
+  build_filter tests/e2e/neighbour
 }
 
 # A filter on the Rust SDK that does nothing, for the benchmark.
 build_empty_filter() {
   say "Building the empty filter, to compare with ..."
-  (cd "$root/tests/bench/empty-sdk-filter" && CARGO_TARGET_DIR=$root/target/empty-sdk-filter \
+  build_filter tests/bench/empty-sdk-filter
+}
+
+# build_filter FOLDER: a crate of its own, built into target under its folder's name.
+build_filter() {
+  (cd "$root/$1" && CARGO_TARGET_DIR=$root/target/$(basename "$1") \
     cargo build --release --target "$wasm_target") >&2
 }
