@@ -21,6 +21,28 @@ pub(crate) const SEARCH: &str = "search@shop-42.iam.gserviceaccount.com";
 pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 pub(crate) const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
+/// The provider of subject tokens, as `external_account` files name it.
+pub(crate) const PROVIDER: &str =
+    "//iam.googleapis.com/projects/12/locations/global/workloadIdentityPools/p/providers/q";
+
+/// What STS is asked with when all is right.
+pub(crate) fn subject_exchange(subject_token: &str) -> [(&str, &str); 6] {
+    [
+        (
+            "grant_type",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ),
+        ("audience", PROVIDER),
+        ("scope", CLOUD_PLATFORM),
+        (
+            "requested_token_type",
+            "urn:ietf:params:oauth:token-type:access_token",
+        ),
+        ("subject_token", subject_token),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+    ]
+}
+
 /// An emulator that wrote a key file of its account `LOGIN`.
 pub(crate) struct KeyHolder {
     emulator: Emulator,

@@ -8,12 +8,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    account::{CLOUD_PLATFORM, KeyHolder, LOGIN, SEARCH},
+    account::{CLOUD_PLATFORM, KeyHolder, LOGIN, PROVIDER, SEARCH, subject_exchange},
     process::{Answer, DEADLINE, Emulator, IDENTITY, TOKEN, claims, now},
 };
-
-const PROVIDER: &str =
-    "//iam.googleapis.com/projects/12/locations/global/workloadIdentityPools/p/providers/q";
 
 /// Every endpoint that gives out tokens.
 const ENDPOINTS: [&str; 7] = [
@@ -37,29 +34,12 @@ fn call(emulator: &KeyHolder, endpoint: &str) -> Answer {
         "identity" => emulator.get(&format!("{IDENTITY}?audience=x")),
         "metadataToken" => emulator.get(TOKEN),
         "token" => emulator.exchange_changed(json!({ "target_audience": "x" })),
-        "sts" => emulator.post_form("/v1/token", &exchange("my-identity")),
+        "sts" => emulator.post_form("/v1/token", &subject_exchange("my-identity")),
         "subject" => emulator.get_with("/subject", &[("Metadata", "true")]),
         "generateIdToken" => generate(endpoint, json!({ "audience": "x" })),
         "generateAccessToken" => generate(endpoint, json!({ "scope": [CLOUD_PLATFORM] })),
         other => panic!("there is no endpoint {other}"),
     }
-}
-
-fn exchange(subject_token: &str) -> [(&str, &str); 6] {
-    [
-        (
-            "grant_type",
-            "urn:ietf:params:oauth:grant-type:token-exchange",
-        ),
-        ("audience", PROVIDER),
-        ("scope", CLOUD_PLATFORM),
-        (
-            "requested_token_type",
-            "urn:ietf:params:oauth:token-type:access_token",
-        ),
-        ("subject_token", subject_token),
-        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-    ]
 }
 
 /// The expectation that of all endpoints this one alone answers so.
@@ -206,7 +186,7 @@ fn calls_are_counted_by_endpoint_and_status() {
 #[test]
 fn the_calls_of_an_endpoint_are_listed_with_what_was_posted_and_without_secrets() {
     let emulator = KeyHolder::start();
-    emulator.post_form("/v1/token", &exchange("hush"));
+    emulator.post_form("/v1/token", &subject_exchange("hush"));
     call(&emulator, "token");
     call(&emulator, "generateIdToken");
     let calls = emulator.calls("sts");

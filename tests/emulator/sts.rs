@@ -3,31 +3,14 @@
 use serde_json::json;
 
 use crate::{
-    account::{CLOUD_PLATFORM, LOGIN, assert_refused},
+    account::{LOGIN, assert_refused, subject_exchange},
     process::{Answer, Emulator},
 };
 
-const PROVIDER: &str =
-    "//iam.googleapis.com/projects/12/locations/global/workloadIdentityPools/p/providers/q";
-
 /// What comes for a form that is right but for one field; an empty value is as none.
 fn exchange(emulator: &Emulator, changed: &str, value: &str) -> Answer {
-    let fields = [
-        (
-            "grant_type",
-            "urn:ietf:params:oauth:grant-type:token-exchange",
-        ),
-        ("audience", PROVIDER),
-        ("scope", CLOUD_PLATFORM),
-        (
-            "requested_token_type",
-            "urn:ietf:params:oauth:token-type:access_token",
-        ),
-        ("subject_token", "my-identity"),
-        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-    ];
     let change = |(name, right)| (name, if name == changed { value } else { right });
-    emulator.post_form("/v1/token", &fields.map(change))
+    emulator.post_form("/v1/token", &subject_exchange("my-identity").map(change))
 }
 
 #[test]
