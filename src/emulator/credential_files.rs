@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     account::{Accounts, ServiceAccount, digits},
     account_keys::AccountKeys,
+    endpoint::ACCOUNTS,
     error::Error,
     keys::SigningKey,
     server::Machine,
@@ -70,11 +71,18 @@ impl FromStr for CredentialFile {
 /// A file to write, with what must exist before the emulator answers.
 #[derive(Debug)]
 pub(super) struct Planned {
-    kind: CredentialKind,
     account: ServiceAccount,
     path: PathBuf,
-    /// The account's new key, for a key file.
-    key: Option<SigningKey>,
+    credential: Credential,
+}
+
+/// What a file is to hold.
+#[derive(Debug)]
+enum Credential {
+    /// The account's new key.
+    Key(Box<SigningKey>),
+    ExternalAccount,
+    ImpersonatedServiceAccount,
 }
 
 impl Planned {
@@ -87,29 +95,28 @@ impl Planned {
     ) -> Result<Self, Error> {
         let account = file.account.unwrap_or_else(|| accounts.default().clone());
         accounts.add_elsewhere(account.clone());
-        let key = match kind {
+        let credential = match kind {
             CredentialKind::Key => {
                 let key = SigningKey::generate()?;
                 keys.add(account.clone(), key.kid().to_owned(), key.verifying_key());
-                Some(key)
+                Credential::Key(Box::new(key))
             }
-            CredentialKind::ExternalAccount | CredentialKind::ImpersonatedServiceAccount => None,
+            CredentialKind::ExternalAccount => Credential::ExternalAccount,
+            CredentialKind::ImpersonatedServiceAccount => Credential::ImpersonatedServiceAccount,
         };
         Ok(Self {
-            kind,
             account,
             path: file.path,
-            key,
+            credential,
         })
     }
 
     /// Writes the file, now that the address is known.
     pub(super) fn write(&self, machine: &Machine) -> Result<(), Error> {
-        let content = match (self.kind, &self.key) {
-            (CredentialKind::Key, Some(key)) => service_account(machine, &self.account, key)?,
-            (CredentialKind::Key, None) => return Ok(()),
-            (CredentialKind::ExternalAccount, _) => external_account(machine, &self.account),
-            (CredentialKind::ImpersonatedServiceAccount, _) => {
+        let content = match &self.credential {
+            Credential::Key(key) => service_account(machine, &self.account, key)?,
+            Credential::ExternalAccount => external_account(machine, &self.account),
+            Credential::ImpersonatedServiceAccount => {
                 impersonated_service_account(machine, &self.account)
             }
         };
@@ -180,8 +187,7 @@ fn impersonated_service_account(machine: &Machine, account: &ServiceAccount) -> 
 }
 
 fn impersonation_url(machine: &Machine, account: &ServiceAccount) -> String {
-    let path = format!("/v1/projects/-/serviceAccounts/{account}:generateAccessToken");
-    machine.url(&path)
+    machine.url(&format!("{ACCOUNTS}{account}:generateAccessToken"))
 }
 
 /// Whether nothing is lost: there is no such file, or an emulator wrote it. Only its files lead

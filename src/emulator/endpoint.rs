@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What every path of the IAM credentials API begins with; an account's email follows.
+pub(super) const ACCOUNTS: &str = "/v1/projects/-/serviceAccounts/";
+
 /// An endpoint, as faults and counts name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +54,7 @@ impl Endpoint {
     }
 
     fn of_iam(path: &str) -> Option<Self> {
-        let call = path.strip_prefix("/v1/projects/-/serviceAccounts/")?;
+        let call = path.strip_prefix(ACCOUNTS)?;
         match call.rsplit_once(':')? {
             (_, "generateIdToken") => Some(Self::GenerateIdToken),
             (_, "generateAccessToken") => Some(Self::GenerateAccessToken),

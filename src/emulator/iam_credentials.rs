@@ -21,7 +21,7 @@ use serde_json::json;
 use super::{
     account::ServiceAccount,
     assertion::Assertion,
-    endpoint::Endpoint,
+    endpoint::{ACCOUNTS, Endpoint},
     iam_error::IamError,
     metadata,
     oauth::are_scopes,
@@ -30,8 +30,6 @@ use super::{
     server::{Call, Machine},
     tokens::{Authorization, IdTokenRequest},
 };
-
-const ACCOUNTS: &str = "/v1/projects/-/serviceAccounts/";
 
 /// In seconds; more takes a policy of the organization.
 const LONGEST_LIFETIME: i64 = 3600;

@@ -47,7 +47,6 @@ mod oauth;
 mod parameters;
 mod policy;
 mod posted;
-
 mod recorder;
 mod server;
 mod service_accounts;

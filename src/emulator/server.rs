@@ -86,8 +86,8 @@ pub(super) struct Call {
 #[derive(Debug, Clone)]
 struct Unanswered;
 
-/// All endpoints. One that belongs to another of Google's servers is a module with `routes()` of its own, merged into `emulated`: there it is
-/// recorded and can be struck by faults like the rest.
+/// All endpoints. One that belongs to another of Google's servers is a module with `routes()` of its
+/// own, merged into `emulated`: there it is recorded and can be struck by faults like the rest.
 pub(super) fn router(machine: &Arc<Machine>) -> Router {
     let emulated = Router::new()
         .merge(metadata::routes())

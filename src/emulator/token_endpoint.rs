@@ -20,7 +20,7 @@ use super::{
     policy::Principal,
     posted::Posted,
     server::{Call, Machine},
-    tokens::{Authorization, IdTokenRequest},
+    tokens::{Authorization, CLOUD_PLATFORM, IdTokenRequest},
 };
 
 /// What real key files name as their token endpoint.
@@ -145,9 +145,7 @@ fn for_refresh_token(
     if refresh_token != machine.user.refresh_token {
         return Err(invalid_grant("Bad Request"));
     }
-    let scope = form
-        .value("scope")
-        .unwrap_or("https://www.googleapis.com/auth/cloud-platform");
+    let scope = form.value("scope").unwrap_or(CLOUD_PLATFORM);
     if !are_scopes(scope) {
         return Err(OAuthError::new("invalid_scope", "Bad Request"));
     }

@@ -20,11 +20,11 @@ const ISSUER: &str = "https://accounts.google.com";
 /// ("Authenticating workloads using service accounts", Compute Engine's documentation).
 const ACCESS_TOKEN_RENEWAL: i64 = 5 * 60;
 
+/// The scope for everything, which is what those get who name none.
+pub(super) const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
+
 /// Either of these opens the IAM credentials API.
-const IAM_SCOPES: [&str; 2] = [
-    "https://www.googleapis.com/auth/cloud-platform",
-    "https://www.googleapis.com/auth/iam",
-];
+const IAM_SCOPES: [&str; 2] = [CLOUD_PLATFORM, "https://www.googleapis.com/auth/iam"];
 
 /// Why there is no token: the key or the machine's randomness failed. It names no secret.
 #[derive(Debug, thiserror::Error)]
@@ -148,15 +148,12 @@ impl Mint {
         change: &TokenChange,
     ) -> Result<Token, TokenError> {
         let authorization = || {
-            let principal = Principal::Account(account.clone());
-            Authorization::new(
-                principal,
-                if scopes.is_empty() {
-                    IAM_SCOPES[0]
-                } else {
-                    scopes
-                },
-            )
+            let scopes = if scopes.is_empty() {
+                CLOUD_PLATFORM
+            } else {
+                scopes
+            };
+            Authorization::new(Principal::Account(account.clone()), scopes)
         };
         if !change.is_default() {
             return change.keep_first((account.email(), scopes), || {
