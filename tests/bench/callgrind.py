@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -41,7 +40,7 @@ def instructions(setting: Setting, variant: Variant, metadata: int, http2: bool 
     """
     output = setting.folder / "callgrind.out"
     launcher = [
-        require("valgrind"), "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}",
+        "valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}",
         real_binary(setting.envoy),
     ]  # fmt: skip
     with running(setting, variant, metadata, http2=http2, launcher=launcher) as proxy:
@@ -72,7 +71,7 @@ def counting(pid: int) -> Iterator[None]:
 
 
 def control(pid: int, what: str) -> None:
-    subprocess.run([require("callgrind_control"), what, str(pid)], check=True, capture_output=True)
+    subprocess.run(["callgrind_control", what, str(pid)], check=True, capture_output=True)
 
 
 def totals(part: Path) -> int:
@@ -80,13 +79,6 @@ def totals(part: Path) -> int:
     if found is None:
         raise RuntimeError(f"valgrind counted nothing in {part}")
     return int(found.group(1))
-
-
-def require(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        raise RuntimeError(f"{program} is needed to count instructions: install valgrind and try again")
-    return found
 
 
 def real_binary(envoy: Path) -> Path:

@@ -16,7 +16,6 @@ from harness.waiting import eventually
 
 from .variants import Ports, Variant
 
-
 # Under valgrind a VM takes seconds to start, one with 10,000 rules more.
 PATIENCE = 180
 
@@ -28,6 +27,8 @@ class Setting:
     envoy: Path
     folder: Path
     vegeta: Path
+    # How often each figure is taken, interleaved, so that what else the machine does falls on all alike.
+    rounds: int
 
 
 @dataclass

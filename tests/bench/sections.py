@@ -24,9 +24,6 @@ from .variants import EMPTY, EMPTY_FILTER, GCP_AUTHN, NO_FILTER, ONE_AUDIENCE, U
 
 Results = dict[str, Any]
 
-# One after the other, over and over, so that whatever else the machine does falls on all alike.
-ROUNDS = 3
-
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
@@ -56,7 +53,7 @@ def growth(setting: Setting) -> Results:
 
 def count(setting: Setting, subjects: list[Variant], metadata: int, http2: bool = False) -> Results:
     counts: dict[str, list[Instructions]] = {subject.name: [] for subject in subjects}
-    for _ in range(ROUNDS):
+    for _ in range(setting.rounds):
         for subject in subjects:
             counts[subject.name].append(instructions(setting, subject, metadata, http2))
             say(f"  {subject.name}: {counts[subject.name][-1]}")
@@ -90,7 +87,7 @@ def cold_start(setting: Setting) -> Results:
         for workers in (1, 4, 8):
             for subject in (cold, GCP_AUTHN):
                 runs = []
-                for _ in range(ROUNDS):
+                for _ in range(setting.rounds):
                     with metadata_server(setting, delay="300ms") as metadata:
                         options: Any = {"service": answering, "workers": workers, "warm": False}
                         with running(setting, subject, metadata.port, **options) as proxy:
@@ -120,7 +117,7 @@ def refresh(setting: Setting) -> Results:
     many = Variant("invoker", "Invoker, 21 audiences", variants.in_listener(rules))
     runs: dict[str, list[Any]] = {}
     with service(setting) as answering:
-        for _ in range(ROUNDS):
+        for _ in range(setting.rounds):
             for subject in (many, GCP_AUTHN, NO_FILTER):
                 for lifetime in ("1h", "50s"):
                     name = f"{subject.name}, tokens live {lifetime}"
@@ -147,12 +144,12 @@ def virtual_machines(setting: Setting) -> Results:
             resident: dict[int, float] = {}
             for workers in (1, 9):
                 sizes = []
-                for _ in range(ROUNDS):
+                for _ in range(setting.rounds):
                     with running(setting, subject, metadata.port, workers=workers) as proxy:
                         sizes.append(proxy.envoy.resident_bytes() / 2**20)
                 resident[workers] = statistics.median(sizes)
             starts = []
-            for _ in range(3 * ROUNDS):
+            for _ in range(3 * setting.rounds):
                 with running(setting, subject, metadata.port, warm=False) as proxy:
                     starts.append(proxy.started_in * 1000)
             results[subject.name] = {
@@ -176,7 +173,7 @@ def throughput(setting: Setting) -> Results:
     with metadata_server(setting) as metadata, service(setting) as answering:
         for workers in (1, 2):
             runs: dict[str, list[tuple[float, float]]] = {subject.name: [] for subject in subjects}
-            for _ in range(2 * ROUNDS):
+            for _ in range(2 * setting.rounds):
                 for subject in subjects:
                     options: Any = {"service": answering, "workers": workers}
                     with running(setting, subject, metadata.port, **options) as proxy:
