@@ -289,3 +289,92 @@ fn end_lease(record: &mut Record, lease: u64) -> Vec<PeerId> {
         .map(|lease| lease.waiters)
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audience::Audience;
+    use crate::authenticator::{RequestId, Settings};
+    use crate::config::{Credentials, MetadataCredentials, Timing};
+    use crate::rules::Target;
+    use crate::source::Source;
+    use crate::store::MemoryStore;
+    use crate::time::UnixTime;
+
+    const CALLOUT_TIMEOUT: Duration = Duration::from_secs(4);
+
+    fn at(since_start: Duration) -> Now {
+        Now {
+            monotonic: Monotonic::from_millis(0) + since_start,
+            unix: UnixTime::from_secs(1_000_000) + since_start,
+        }
+    }
+
+    fn vm(seed: u64) -> Authenticator {
+        let credentials = Credentials::Metadata(MetadataCredentials {
+            cluster: Some("metadata".to_owned()),
+            service_account: "default".to_owned(),
+        });
+        let settings = Settings {
+            timing: Timing {
+                timeout: Duration::from_secs(30),
+                callout_timeout: CALLOUT_TIMEOUT,
+                refresh_margin: Duration::from_secs(300),
+            },
+            max_waiting_requests: 8,
+            prefetch: false,
+            lateness: Duration::ZERO,
+        };
+        let audience = Audience::parse("https://a.run.app").unwrap();
+        let started = Monotonic::from_millis(0);
+        Authenticator::new(
+            Source::new(&credentials),
+            settings,
+            &[audience],
+            seed,
+            started,
+        )
+    }
+
+    fn fetch(vm: &mut Authenticator, store: &MemoryStore, now: Now) -> CalloutId {
+        vm.handle_request(RequestId(1), &Target::Literal(0), store, now);
+        match vm.poll_output() {
+            Some(Output::Callout(callout, _)) => callout,
+            other => panic!("it did not fetch but {other:?}"),
+        }
+    }
+
+    fn record(vm: &Authenticator, store: &MemoryStore, now: Now) -> Record {
+        let id = vm.entries.literal_id(0).unwrap();
+        match vm.read(id, store, now) {
+            Some((Slot::Ours(record), _)) => record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_late_holder_s_failure_says_nothing_about_the_fetch_of_who_took_over() {
+        let store = MemoryStore::default();
+        let (mut late, mut next) = (vm(1), vm(2));
+        let answer = fetch(&mut late, &store, at(Duration::ZERO));
+        let over = at(CALLOUT_TIMEOUT + LEASE_SLACK);
+        fetch(&mut next, &store, over);
+        let taken_over = record(&next, &store, over);
+        late.handle_response(answer, Err(CalloutError::Unreachable), &store, over);
+        assert!(taken_over.lease.is_some() && taken_over.failure.is_none());
+        assert_eq!(record(&next, &store, over), taken_over);
+    }
+
+    #[test]
+    fn a_holder_s_failure_ends_its_lease_and_is_known_to_all() {
+        let store = MemoryStore::default();
+        let mut holder = vm(1);
+        let answer = fetch(&mut holder, &store, at(Duration::ZERO));
+        let now = at(Duration::from_secs(1));
+        holder.handle_response(answer, Err(CalloutError::Unreachable), &store, now);
+        let record = record(&holder, &store, now);
+        assert_eq!(record.lease, None);
+        let failure = record.failure.unwrap();
+        assert_eq!(failure.code, Code::CalloutUnreachable);
+    }
+}
