@@ -1,4 +1,4 @@
-# Building: the module that Envoy loads, and the `invoker` command. Needs common.sh.
+# Building: the module that Envoy loads, and the `invoker` command. Needs common.sh and wasm-opt.sh.
 
 wasm_target=wasm32-wasip1
 module=$root/target/$wasm_target/release/invoker.wasm
@@ -19,7 +19,7 @@ ensure_rust() {
 
 build_module() {
   say "Building invoker.wasm ..."
-  (cd "$root" && cargo build --release --lib --target "$wasm_target") >&2
+  build_small_module "$root/target"
 }
 
 build_command() {
@@ -31,8 +31,16 @@ build_command() {
 # nobody can load it by mistake for the real one.
 build_panicking_module() {
   say "Building the module that panics on demand, for the tests ..."
-  (cd "$root" && CARGO_TARGET_DIR=target/test-panic \
-    cargo build --release --lib --target "$wasm_target" --features test-panic) >&2
+  build_small_module "$root/target/test-panic" --features test-panic
+}
+
+# build_small_module FOLDER CARGO-ARGUMENTS...: what ships, and what is tested, is what wasm-opt makes
+# of it, in the place where `cargo build --release` would put a module.
+build_small_module() {
+  local folder=$1/$wasm_target
+  (cd "$root" && cargo build --profile module --lib --target "$wasm_target" --target-dir "$1" "${@:2}") >&2
+  mkdir -p "$folder/release"
+  wasm_opt "$folder/module/invoker.wasm" "$folder/release/invoker.wasm"
 }
 
 # A filter that reads and writes its neighbours' shared data, for the tests of who can hurt whom.
