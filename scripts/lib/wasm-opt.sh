@@ -18,7 +18,7 @@ wasm_opt() {
     say "Installing wasm-opt into $(short_path "$folder") ..."
     rm -rf "$folder"
     mkdir -p "$folder"
-    cp "$source"/{package.json,package-lock.json,.npmrc} "$folder"
+    cp "$source"/{package.json,package-lock.json} "$folder"
     npm ci --prefix "$folder" --silent --no-audit --no-fund >&2 ||
       die "npm could not install wasm-opt; its own message stands above."
     cp "$source/package-lock.json" "$folder/.installed"
