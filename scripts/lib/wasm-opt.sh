@@ -10,7 +10,8 @@ wasm_features=(
   --enable-sign-ext
 )
 
-# wasm_opt MODULE OUTPUT
+# wasm_opt MODULE OUTPUT: the output appears in one piece. An Envoy that starts meanwhile must not read half
+# of it; one that reads an empty file fails to load the plugin, and says nothing of why.
 wasm_opt() {
   local source=$root/scripts/lib/wasm-opt folder=$tools/wasm-opt
   if ! cmp -s "$source/package-lock.json" "$folder/.installed"; then
@@ -24,6 +25,7 @@ wasm_opt() {
     cp "$source/package-lock.json" "$folder/.installed"
   fi
   say "Making it small ..."
-  "$folder/node_modules/.bin/wasm-opt" -Oz "${wasm_features[@]}" "$1" --output "$2" ||
+  "$folder/node_modules/.bin/wasm-opt" -Oz "${wasm_features[@]}" "$1" --output "$2.$$" ||
     die "wasm-opt refused $(short_path "$1"); its own message stands above."
+  mv "$2.$$" "$2"
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from harness.bootstrap import MODULE
 from harness.process import ROOT
 from harness.shipped import CALLING_SIDE, EMULATOR, PORTS, is_taken, plain, the_ports
 from harness.waiting import eventually
@@ -174,6 +175,14 @@ class TestGrantInvoker:
         said = run("scripts/grant-invoker", *arguments, "--dry-run")
         assert (said.returncode, said.stdout) == (2, "")
         assert says in said.stderr
+
+
+def test_a_build_replaces_the_module_in_one_piece() -> None:
+    """An Envoy that starts during a build reads the old module or the new one, not half of one."""
+    with MODULE.open("rb") as old:
+        said = run("scripts/build", "--module")
+        assert said.returncode == 0, said.stderr
+        assert os.fstat(old.fileno()).st_ino != MODULE.stat().st_ino
 
 
 @pytest.mark.parametrize("script", ["build", "demo", "grant-invoker", "install-envoy", "test"])
