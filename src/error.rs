@@ -79,6 +79,8 @@ pub struct FetchError {
     pub reason: String,
     /// What the server asked for.
     pub retry_after: Option<Duration>,
+    /// Whether it was the access token that the server refused, and not what was asked for.
+    pub is_bearer_refused: bool,
 }
 
 impl FetchError {
@@ -89,6 +91,7 @@ impl FetchError {
             code,
             reason: reason.into(),
             retry_after: None,
+            is_bearer_refused: false,
         }
     }
 
@@ -99,7 +102,16 @@ impl FetchError {
             code,
             reason: reason.into(),
             retry_after: None,
+            is_bearer_refused: false,
         }
+    }
+}
+
+impl FetchError {
+    /// The same, with the leg of the exchange that failed.
+    pub fn at(mut self, leg: &str) -> Self {
+        self.reason = format!("{leg}: {}", self.reason);
+        self
     }
 }
 

@@ -1,7 +1,10 @@
 //! Plain values for the HTTP exchanges that the core asks its host to make.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+
+use crate::url::{Scheme, Url};
 
 /// Answers above this many bytes are an error: a token is at most 8 KiB.
 pub const MAX_RESPONSE_BYTES: usize = 64 * 1024;
@@ -13,6 +16,8 @@ pub const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 pub struct Request {
     /// Where the host sends it: an Envoy cluster, or empty where the authority is the address.
     pub cluster: String,
+    /// What the authority is asked by, where it is the address.
+    pub scheme: Scheme,
     /// `GET` or `POST`.
     pub method: &'static str,
     /// Host and port, without a scheme.
@@ -20,11 +25,53 @@ pub struct Request {
     /// Path and query, percent-encoded.
     pub path: String,
     /// Lower-case names with their values.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Empty for `GET`.
     pub body: Vec<u8>,
     /// How long the host waits for the whole answer.
     pub timeout: Duration,
+}
+
+/// The content type of a form.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The content type of JSON.
+pub const JSON: &str = "application/json";
+
+impl Request {
+    /// A `GET` of that URL.
+    pub fn get(cluster: &str, url: &Url, timeout: Duration) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            scheme: url.scheme(),
+            method: "GET",
+            authority: url.authority().to_owned(),
+            path: url.path(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout,
+        }
+    }
+
+    /// A `POST` to that URL, still without a body.
+    pub fn post(cluster: &str, url: &Url, timeout: Duration) -> Self {
+        Self {
+            method: "POST",
+            ..Self::get(cluster, url, timeout)
+        }
+    }
+
+    /// With one more header; its name is in lower case.
+    pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: &str) -> Self {
+        self.headers.push((name.into(), value.to_owned()));
+        self
+    }
+
+    /// With a body.
+    pub fn with_body(mut self, content_type: &str, body: String) -> Self {
+        self.body = body.into_bytes();
+        self.with_header("content-type", content_type)
+    }
 }
 
 impl fmt::Debug for Request {

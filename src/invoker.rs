@@ -13,13 +13,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::authenticator::{Answer, Authenticator, CalloutId, Event, Output, RequestId, Settings};
+use crate::authenticator::{
+    Answer, Authenticator, CalloutId, Event, Output, RequestId, Settings, SignatureId,
+};
 use crate::config::{Config, ErrorDetails, FailureMode};
 use crate::credential_headers::{HeaderPolicy, Headers};
 use crate::error::{Class, Code, Denial};
 use crate::http::{CalloutError, Response};
 use crate::rules::{Decision, RequestHead, RuleSource, Rules, Target};
 use crate::source::Source;
+use crate::source::key::SignError;
 use crate::store::{PeerId, SharedStore};
 use crate::time::{Monotonic, Now, UnixTime};
 use crate::token::Token;
@@ -111,15 +114,20 @@ pub struct Invoker {
 }
 
 impl Invoker {
-    /// `seed`, `started` and `lateness` as [`Authenticator::new`] and [`Settings`] want them.
-    pub fn new(config: Config, seed: u64, started: Monotonic, lateness: Duration) -> Self {
+    /// `source` is the configuration's own ([`Config::source`]); `seed`, `started` and `lateness` as [`Authenticator::new`] and [`Settings`] want them.
+    pub fn new(
+        config: Config,
+        source: Source,
+        seed: u64,
+        started: Monotonic,
+        lateness: Duration,
+    ) -> Self {
         let settings = Settings {
             timing: config.timing,
             max_waiting_requests: config.max_waiting_requests,
             prefetch: config.prefetch,
             lateness: lateness.min(config.timing.timeout / 2),
         };
-        let source = Source::new(&config.credentials);
         let literals = config.rules.literals();
         Self {
             authenticator: Authenticator::new(source, settings, literals, seed, started),
@@ -277,6 +285,18 @@ impl Invoker {
     ) {
         self.authenticator
             .handle_response(callout, answer, store, now);
+    }
+
+    /// See [`Authenticator::handle_signature`].
+    pub fn handle_signature(
+        &mut self,
+        signature: SignatureId,
+        answer: Result<Vec<u8>, SignError>,
+        store: &dyn SharedStore,
+        now: Now,
+    ) {
+        self.authenticator
+            .handle_signature(signature, answer, store, now);
     }
 
     /// See [`Authenticator::handle_wake`].

@@ -29,13 +29,15 @@
 //! - [`invoker`](mod@invoker): everything behind one type, [`Invoker`], and what is counted
 //! - [`config`]: text to a [`Config`](config::Config) that can't be wrong, or every problem with its path
 //! - [`rules`]: a request's head to an audience
-//! - [`audience`]: whom a token is for
+//! - [`audience`]: whom an ID token is for
+//! - [`wanted`]: a kind of token, and for whom or for what
 //! - [`credential_headers`]: how the token is written, and what becomes of the caller's own credential
 //! - [`authenticator`]: who fetches, who waits, when to refresh, what to do on failure
 //! - [`source`]: where tokens come from, a module a credential kind
 //! - [`token`]: a token, parsed once, whose `Debug` never shows it
 //! - [`store`]: the records that all VMs of a process share
-//! - [`http`]: plain requests and answers
+//! - [`http`]: plain requests and answers, and the [`url`]s that they go to
+//! - [`secret`]: text that nobody may see
 //! - [`time`]: the two clocks
 //! - [`error`](mod@error): why there is no token, and what that means for a request
 //!
@@ -83,10 +85,13 @@ pub mod host;
 pub mod http;
 pub mod invoker;
 pub mod rules;
+pub mod secret;
 pub mod source;
 pub mod store;
 pub mod time;
 pub mod token;
+pub mod url;
+pub mod wanted;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod check;

@@ -24,13 +24,23 @@ pub const EXPIRY_SLACK: Duration = Duration::from_secs(30);
 
 const SCHEME: &str = "Bearer ";
 
-/// A Google-signed ID token for one audience. `Debug` and `Display` never show it.
+/// A token, as it is attached. `Debug` and `Display` never show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
+    kind: Kind,
     authorization: Box<str>,
     expires_at: UnixTime,
     email: Option<Box<str>>,
     replaced: Option<Box<str>>,
+}
+
+/// Kinds of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A Google-signed JWT for one audience.
+    IdToken,
+    /// Opaque; who gave it said when it ends.
+    AccessToken,
 }
 
 impl Token {
@@ -52,11 +62,39 @@ impl Token {
             None => return Err(TokenError::NoAudience),
         }
         Ok(Self {
+            kind: Kind::IdToken,
             authorization: format!("{SCHEME}{jwt}").into(),
             expires_at: UnixTime::from_secs(expires_at.0),
             email: claims.email.map(|email| printable(&email).into()),
             replaced: None,
         })
+    }
+
+    /// Takes an access token, whose inside is its server's business.
+    ///
+    /// # Errors
+    ///
+    /// It does not belong in a header; the message never quotes it.
+    pub fn access_token(secret: &str, expires_at: UnixTime) -> Result<Self, TokenError> {
+        if secret.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong(secret.len()));
+        }
+        // RFC 6750's b68token has fewer; what Google gives has dots and more.
+        if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(TokenError::Characters);
+        }
+        Ok(Self {
+            kind: Kind::AccessToken,
+            authorization: format!("{SCHEME}{secret}").into(),
+            expires_at,
+            email: None,
+            replaced: None,
+        })
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The same token, which remembers the one that it takes the place of: a request can still carry
@@ -82,7 +120,7 @@ impl Token {
         self.authorization.strip_prefix(SCHEME).unwrap_or_default()
     }
 
-    /// The JWT's own `exp`.
+    /// An ID token's own `exp`; of an access token, what its server said.
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at
     }
@@ -97,11 +135,11 @@ impl Token {
         now < self.usable_end()
     }
 
-    /// All that it says, for people to read.
+    /// All that an ID token says, for people to read.
     ///
     /// # Errors
     ///
-    /// None for a token that was parsed: its payload was read before.
+    /// None for an ID token: its payload was read before. An access token says nothing.
     pub fn claims(&self) -> Result<Map<String, Value>, TokenError> {
         serde_json::from_slice(&payload(self.secret())?).map_err(|_| TokenError::Claims)
     }
@@ -122,12 +160,15 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why something is not a usable ID token.
+/// Why something is not a usable token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].
     #[error("a token of {0} bytes; at most 8192 are taken")]
     TooLong(usize),
+    /// An access token with blank space, a line break or worse in it, or none at all.
+    #[error("the access token is empty, or has characters that don't belong in a header")]
+    Characters,
     /// Not three base64url segments.
     #[error("the answer is not a JWT")]
     NotJwt,
@@ -300,6 +341,24 @@ mod tests {
         assert!(
             shown.contains("[censored]") && !shown.contains("eyJ"),
             "{shown}"
+        );
+    }
+
+    #[test]
+    fn an_access_token_is_opaque_but_fit_for_a_header() {
+        let end = UnixTime::from_secs(1000);
+        let token = Token::access_token("ya29.a0/x+y~z==", end).unwrap();
+        assert_eq!(token.authorization(), "Bearer ya29.a0/x+y~z==");
+        assert_eq!(token.usable_end(), UnixTime::from_secs(970));
+        assert!(!format!("{token:?}").contains("ya29"));
+        for secret in ["", "a b", "a\r\nx-evil: 1", "a\n", "é", "\0"] {
+            let error = Token::access_token(secret, end).unwrap_err();
+            assert_eq!(error, TokenError::Characters, "{secret:?}");
+        }
+        let long = "a".repeat(MAX_TOKEN_BYTES + 1);
+        assert_eq!(
+            Token::access_token(&long, end),
+            Err(TokenError::TooLong(MAX_TOKEN_BYTES + 1))
         );
     }
 }

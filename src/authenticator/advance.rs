@@ -4,8 +4,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::bearer::Readiness;
 use super::entries::EntryId;
 use super::entry::{Cached, Keep};
+use super::flight::Held;
 use super::look::{Move, View, look};
 use super::{Authenticator, MAX_IN_FLIGHT, refresh};
 use crate::store::{Failure, Lease, Record, SharedStore, Slot, StoredToken, Version};
@@ -35,18 +37,22 @@ impl Authenticator {
             if let Some(stored) = &record.token {
                 self.adopt(id, stored, now);
             }
+            let (dependents_wait, is_awaited) = self.dependents(id);
             let entry = self.entries.get_mut(id)?;
             if entry.flight.is_some() {
                 return None;
             }
+            entry.awaits_bearer = false;
             let has_token = entry.usable(now.unix).is_some();
-            let somebody_waits = !has_token && (asking || !entry.waiters.is_empty());
+            let somebody_waits =
+                !has_token && (asking || dependents_wait || !entry.waiters.is_empty());
+            let is_needed = !has_token && is_awaited;
             if record.failure.is_some() {
                 entry.failure.clone_from(&record.failure);
             }
             let next = look(&View {
                 somebody_waits,
-                wanted: somebody_waits || entry.wants_token(now.unix),
+                wanted: somebody_waits || is_needed || entry.wants_token(now.unix),
                 fetched_at: entry.cached.as_ref().map(|cached| cached.fetched_at),
                 lease: record.lease.as_ref(),
                 failure: entry.failure.as_ref(),
@@ -82,6 +88,18 @@ impl Authenticator {
                     return None;
                 }
                 Move::Fetch(waiters) => {
+                    let bearer = match self.readiness(id, somebody_waits, store, now) {
+                        Readiness::Ready(bearer) => bearer,
+                        Readiness::Awaited(until) => {
+                            self.entries.get_mut(id)?.look_at = Some(until);
+                            return None;
+                        }
+                        Readiness::Refused(failure, until) => {
+                            self.entries.get_mut(id)?.look_at = Some(until);
+                            self.reject_waiters(id, &failure, now);
+                            return Some(failure);
+                        }
+                    };
                     let lease = self.rng.u64(..);
                     let until = self.lease_until(now.monotonic);
                     record.lease = Some(Lease {
@@ -90,7 +108,11 @@ impl Authenticator {
                         waiters,
                     });
                     if !is_shared || self.write(id, &record, version, store) {
-                        self.take_off(id, lease, is_shared, store, now);
+                        let lease = Held {
+                            id: lease,
+                            is_shared,
+                        };
+                        self.take_off(id, lease, bearer, store, now);
                         return None;
                     }
                 }
@@ -110,7 +132,7 @@ impl Authenticator {
         let entry = self.entries.get(id)?;
         Some(match store.get(&entry.key.name) {
             Some((bytes, version)) => (
-                Record::read(&bytes, &entry.key, &entry.audience, now),
+                Record::read(&bytes, &entry.key, &entry.wanted, now),
                 Some(version),
             ),
             None => (Slot::Ours(Record::default()), None),
@@ -166,6 +188,7 @@ impl Authenticator {
                 entry.failure = None;
             }
             self.has_succeeded = true;
+            self.has_bearer_settled |= self.entries.bearer() == Some(id);
         }
         self.serve_waiters(id, now);
     }

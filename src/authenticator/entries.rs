@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::entry::{Entry, Keep};
-use crate::audience::Audience;
 use crate::store::RecordKey;
+use crate::wanted::Wanted;
 
 /// At most so many derived audiences are kept; beyond it the least recently used one goes.
 pub(super) const MAX_DERIVED: usize = 1000;
@@ -24,30 +24,37 @@ impl EntryId {
 pub(super) struct Entries {
     identity: String,
     literals: Vec<Entry>,
+    /// The bearer, which comes behind the literals.
+    bearer: Option<EntryId>,
     derived: BTreeMap<EntryId, Entry>,
-    by_audience: HashMap<Audience, EntryId>,
+    by_wanted: HashMap<Wanted, EntryId>,
     next_id: u64,
     uses: u64,
 }
 
 impl Entries {
-    pub(super) fn new(identity: String, literals: &[Audience], keep: Keep) -> Self {
-        let literals: Vec<_> = literals
+    pub(super) fn new(
+        identity: String,
+        literals: &[Wanted],
+        keep: Keep,
+        bearer: Option<(&Wanted, String)>,
+    ) -> Self {
+        let mut literals: Vec<_> = literals
             .iter()
-            .map(|audience| {
-                Entry::new(
-                    audience.clone(),
-                    RecordKey::literal(&identity, audience),
-                    keep,
-                )
-            })
+            .map(|wanted| Entry::new(wanted.clone(), RecordKey::literal(&identity, wanted), keep))
             .collect();
+        let bearer = bearer.map(|(wanted, identity)| {
+            let key = RecordKey::literal(&identity, wanted);
+            literals.push(Entry::new(wanted.clone(), key, Keep::Idle));
+            EntryId(literals.len() as u64 - 1)
+        });
         Self {
             identity,
+            bearer,
             next_id: literals.len() as u64,
             literals,
             derived: BTreeMap::new(),
-            by_audience: HashMap::new(),
+            by_wanted: HashMap::new(),
             uses: 0,
         }
     }
@@ -57,13 +64,18 @@ impl Entries {
         self.literals.get(index)
     }
 
+    /// What entries need that IAM is asked for.
+    pub(super) fn bearer(&self) -> Option<EntryId> {
+        self.bearer
+    }
+
     pub(super) fn literal_id(&self, index: usize) -> Option<EntryId> {
         (index < self.literals.len()).then_some(EntryId(index as u64))
     }
 
     /// A derived audience's entry, if there is one, marked as used just now.
-    pub(super) fn used(&mut self, audience: &Audience) -> Option<&Entry> {
-        let entry = self.derived.get_mut(self.by_audience.get(audience)?)?;
+    pub(super) fn used(&mut self, wanted: &Wanted) -> Option<&Entry> {
+        let entry = self.derived.get_mut(self.by_wanted.get(wanted)?)?;
         self.uses += 1;
         entry.last_used = self.uses;
         entry.keep = Keep::Used;
@@ -72,21 +84,21 @@ impl Entries {
 
     /// A derived audience's entry, made if need be; `None` if all places are taken by audiences that
     /// requests wait for.
-    pub(super) fn derived_id(&mut self, audience: &Audience) -> Option<EntryId> {
-        if self.used(audience).is_some() {
-            return self.by_audience.get(audience).copied();
+    pub(super) fn derived_id(&mut self, wanted: &Wanted) -> Option<EntryId> {
+        if self.used(wanted).is_some() {
+            return self.by_wanted.get(wanted).copied();
         }
         if self.derived.len() >= MAX_DERIVED {
             self.evict()?;
         }
         let id = EntryId(self.next_id);
         self.next_id += 1;
-        let key = RecordKey::derived(&self.identity, audience);
+        let key = RecordKey::derived(&self.identity, wanted);
         self.uses += 1;
-        let mut entry = Entry::new(audience.clone(), key, Keep::Used);
+        let mut entry = Entry::new(wanted.clone(), key, Keep::Used);
         entry.last_used = self.uses;
         self.derived.insert(id, entry);
-        self.by_audience.insert(audience.clone(), id);
+        self.by_wanted.insert(wanted.clone(), id);
         Some(id)
     }
 
@@ -119,6 +131,15 @@ impl Entries {
         self.literals.iter().chain(self.derived.values())
     }
 
+    /// All that requests ask for.
+    pub(super) fn iter_asked(&self) -> impl Iterator<Item = &Entry> {
+        let literals = self.literals.len() - usize::from(self.bearer.is_some());
+        self.literals
+            .iter()
+            .take(literals)
+            .chain(self.derived.values())
+    }
+
     /// How many derived audiences there are.
     pub(super) fn derived_len(&self) -> usize {
         self.derived.len()
@@ -132,7 +153,7 @@ impl Entries {
             .min_by_key(|(_, entry)| entry.last_used)?;
         let id = *id;
         let entry = self.derived.remove(&id)?;
-        self.by_audience.remove(&entry.audience);
+        self.by_wanted.remove(&entry.wanted);
         Some(())
     }
 }

@@ -1,26 +1,28 @@
-//! What one VM knows about one audience: the first level of the cache, and who waits.
+//! What one VM knows about one token that is wanted: the first level of the cache, and who waits.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{CalloutId, RequestId};
-use crate::audience::Audience;
+use super::RequestId;
 use crate::store::{Failure, RecordKey};
 use crate::time::{Monotonic, Now, UnixTime};
 use crate::token::Token;
+use crate::wanted::Wanted;
 
-/// One audience.
+/// One audience, or one set of scopes.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) audience: Audience,
+    pub(super) wanted: Wanted,
     pub(super) key: RecordKey,
     pub(super) cached: Option<Cached>,
     /// How the last fetch failed, as far as this VM knows.
     pub(super) failure: Option<Failure>,
     /// In order of arrival, and so of their deadlines.
     pub(super) waiters: VecDeque<Waiter>,
-    /// The callout of ours that is under way.
-    pub(super) flight: Option<CalloutId>,
+    /// The step of ours that is under way.
+    pub(super) flight: Option<u64>,
+    /// Whether it can't be fetched before the bearer is there.
+    pub(super) awaits_bearer: bool,
     /// When to look at the record again; `None` while nothing is wanted from it.
     pub(super) look_at: Option<Monotonic>,
     /// Whether somebody keeps it fresh when no request waits.
@@ -45,26 +47,27 @@ pub(super) struct Waiter {
     pub(super) deadline: Monotonic,
 }
 
-/// Which audiences have a token fetched for them without a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which audiences have a token fetched for them without a request; the later one asks for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Keep {
-    /// Always: the configuration spells it out, and it was asked for or is prefetched.
-    Fresh,
-    /// Used since its last token came: that token is refreshed once more.
-    Used,
     /// Idle: nothing is fetched until a request asks.
     Idle,
+    /// Used since its last token came: that token is refreshed once more.
+    Used,
+    /// Always: the configuration spells it out, and it was asked for or is prefetched.
+    Fresh,
 }
 
 impl Entry {
-    pub(super) fn new(audience: Audience, key: RecordKey, keep: Keep) -> Self {
+    pub(super) fn new(wanted: Wanted, key: RecordKey, keep: Keep) -> Self {
         Self {
-            audience,
+            wanted,
             key,
             cached: None,
             failure: None,
             waiters: VecDeque::new(),
             flight: None,
+            awaits_bearer: false,
             look_at: None,
             keep,
             last_used: 0,

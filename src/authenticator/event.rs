@@ -3,17 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::audience::Audience;
 use crate::error::{Code, Denial};
 use crate::time::UnixTime;
+use crate::wanted::Wanted;
 
 /// Something that is worth a line in the log, and sometimes a metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A fetch brought a token.
     Fetched {
-        /// For whom.
-        audience: Audience,
+        /// For whom, or for what.
+        wanted: Wanted,
         /// Which kind of success it was.
         success: Success,
         /// Whom the token names.
@@ -27,8 +27,8 @@ pub enum Event {
     Remark(&'static str),
     /// A fetch brought none.
     FetchFailed {
-        /// For whom.
-        audience: Audience,
+        /// For whom, or for what.
+        wanted: Wanted,
         /// Its stable name.
         code: Code,
         /// Which server, and why.
@@ -93,25 +93,26 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fetched {
-                audience,
+                wanted,
                 success,
                 email,
                 expires_at,
                 ..
             } => write!(
                 f,
-                "{}: aud={:?} email={:?} exp={}",
+                "{}: {}={:?} email={:?} exp={}",
                 match success {
                     Success::First => "first_token",
                     Success::Refreshed => "refreshed",
                     Success::Recovered => "recovered",
                 },
-                audience.as_str(),
+                wanted.field(),
+                wanted.as_str(),
                 email.as_deref().unwrap_or("-"),
                 expires_at.as_secs(),
             ),
             Self::FetchFailed {
-                audience,
+                wanted,
                 code,
                 reason,
                 retry_in,
@@ -119,14 +120,15 @@ impl fmt::Display for Event {
                 ..
             } => write!(
                 f,
-                "{} ({}): aud={:?} {reason}; next attempt in {:.1} s; {}",
+                "{} ({}): {}={:?} {reason}; next attempt in {:.1} s; {}",
                 if *has_token {
                     "refresh_failed"
                 } else {
                     "fetch_failed"
                 },
                 code.as_str(),
-                audience.as_str(),
+                wanted.field(),
+                wanted.as_str(),
                 retry_in.as_secs_f32(),
                 if *has_token {
                     "the old token still serves"

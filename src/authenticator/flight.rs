@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use super::bearer::Bearer;
 use super::entries::EntryId;
 use super::event::{Event, Success};
-use super::{Authenticator, CalloutId, Output, backoff};
+use super::{Authenticator, CalloutId, Output, SignatureId, backoff};
 use crate::error::{Code, FetchError};
 use crate::http::{CalloutError, Response};
-use crate::source::{Leg, Standing, Step};
+use crate::source::key::SignError;
+use crate::source::{Answer, Leg, Order, Standing, Step};
 use crate::store::{PeerId, Record, SharedStore, Slot, StoredToken};
 use crate::time::{Monotonic, Now};
 use crate::token::Token;
+use crate::wanted::Wanted;
 
 /// A lease outlives its callout by this much, so that the holder is heard before it is replaced.
 const LEASE_SLACK: Duration = Duration::from_secs(1);
@@ -21,18 +24,25 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 /// Enough to get past neighbours that are themselves done after one swap each.
 const MAX_SWAPS: usize = 64;
 
-/// One callout and what it is for.
-#[derive(Clone, Copy, Debug)]
+/// One exchange: the step that is under way, and what it is for.
+#[derive(Clone, Debug)]
 pub(super) struct Flight {
     entry: EntryId,
-    lease: u64,
+    lease: Held,
     leg: Leg,
+    bearer: Option<Bearer>,
     started: Monotonic,
-    /// Whether the record holds our lease; a derived audience whose slot is taken flies without.
-    is_shared: bool,
     pub(super) until: Monotonic,
     /// Its time is up; its answer may still bring a token, but no failure.
     pub(super) given_up: bool,
+}
+
+/// A lease of ours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) id: u64,
+    /// Whether the record holds it; a derived audience whose slot is taken flies without.
+    pub(super) is_shared: bool,
 }
 
 impl Authenticator {
@@ -44,20 +54,18 @@ impl Authenticator {
         store: &dyn SharedStore,
         now: Now,
     ) {
-        let Some(flight) = self.flights.remove(&callout) else {
-            return;
-        };
-        let Some(entry) = self.entries.get(flight.entry) else {
-            return;
-        };
-        let standing = Standing {
-            age: now.monotonic.since(self.started),
-            has_succeeded: self.has_succeeded || store.get(&self.success_key).is_some(),
-        };
-        let step = self
-            .source
-            .proceed(flight.leg, answer, &entry.audience, standing, now);
-        self.go_on(flight, step, store, now);
+        self.proceed(callout.0, Answer::Response(answer), store, now);
+    }
+
+    /// A signature, or why there is none.
+    pub fn handle_signature(
+        &mut self,
+        signature: SignatureId,
+        answer: Result<Vec<u8>, SignError>,
+        store: &dyn SharedStore,
+        now: Now,
+    ) {
+        self.proceed(signature.0, Answer::Signature(answer), store, now);
     }
 
     /// When a lease that is taken or renewed now runs out.
@@ -69,29 +77,96 @@ impl Authenticator {
     pub(super) fn take_off(
         &mut self,
         id: EntryId,
-        lease: u64,
-        is_shared: bool,
+        lease: Held,
+        bearer: Option<Bearer>,
         store: &dyn SharedStore,
         now: Now,
     ) {
-        let Some(entry) = self.entries.get(id) else {
-            return;
-        };
-        let step = self
-            .source
-            .begin(&entry.audience, self.settings.timing.callout_timeout);
-        self.in_flight += 1;
         let flight = Flight {
             entry: id,
             lease,
-            // Overwritten with the step's.
-            leg: Leg::Identity,
+            leg: Leg::Start,
+            bearer,
             started: now.monotonic,
-            is_shared,
             until: self.lease_until(now.monotonic),
             given_up: false,
         };
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        let order = self.order(&flight, &entry.wanted, self.has_succeeded, now);
+        let step = self.source.begin(&order);
+        self.in_flight += 1;
         self.go_on(flight, step, store, now);
+    }
+
+    fn proceed(&mut self, step: u64, answer: Answer, store: &dyn SharedStore, now: Now) {
+        let Some(flight) = self.flights.remove(&step) else {
+            return;
+        };
+        let Some(entry) = self.entries.get(flight.entry) else {
+            return;
+        };
+        let has_succeeded = self.has_succeeded || store.get(&self.success_key).is_some();
+        let order = self.order(&flight, &entry.wanted, has_succeeded, now);
+        let step = self.source.proceed(&flight.leg, answer, &order);
+        match step {
+            Step::Done(_) => self.go_on(flight, step, store, now),
+            // Whoever took over goes on with it.
+            _ if flight.given_up => {}
+            _ => match self.renewed(flight, store, now) {
+                Ok(flight) => self.go_on(flight, step, store, now),
+                Err(id) => {
+                    self.land(id);
+                    self.advance(id, false, store, now);
+                    self.start_queued(store, now);
+                }
+            },
+        }
+        self.advance_dependents(store, now);
+    }
+
+    fn order<'a>(
+        &self,
+        flight: &'a Flight,
+        wanted: &'a Wanted,
+        has_succeeded: bool,
+        now: Now,
+    ) -> Order<'a> {
+        let bearer = flight.bearer.as_ref();
+        Order {
+            wanted,
+            bearer: bearer.map(|bearer| &*bearer.token),
+            timeout: self.settings.timing.callout_timeout,
+            standing: Standing {
+                age: now.monotonic.since(self.started),
+                has_succeeded,
+                bearer_age: bearer.map(|bearer| now.monotonic.since(bearer.fetched_at)),
+            },
+            now,
+        }
+    }
+
+    /// The next leg has as much time as the first one had. Not, if somebody took over meanwhile.
+    fn renewed(
+        &self,
+        mut flight: Flight,
+        store: &dyn SharedStore,
+        now: Now,
+    ) -> Result<Flight, EntryId> {
+        flight.until = self.lease_until(now.monotonic);
+        if !flight.lease.is_shared {
+            return Ok(flight);
+        }
+        let is_renewed = self.swap_record(flight.entry, store, now, |record| {
+            let lease = record.lease.as_mut()?;
+            let is_ours = lease.id == flight.lease.id;
+            is_ours.then(|| {
+                lease.until = flight.until;
+                Vec::new()
+            })
+        });
+        is_renewed.map(|_| flight.clone()).ok_or(flight.entry)
     }
 
     /// Gives up the callouts whose lease ran out, as if they had timed out.
@@ -105,7 +180,7 @@ impl Authenticator {
             .filter(|(_, flight)| !flight.given_up && now.monotonic >= flight.until)
             .map(|(_, flight)| {
                 flight.given_up = true;
-                *flight
+                flight.clone()
             })
             .collect();
         for flight in late {
@@ -116,19 +191,18 @@ impl Authenticator {
         }
     }
 
-    fn go_on(&mut self, mut flight: Flight, step: Step, store: &dyn SharedStore, now: Now) {
+    fn go_on(&mut self, flight: Flight, step: Step, store: &dyn SharedStore, now: Now) {
         let id = flight.entry;
         match step {
             Step::Call(request, leg) => {
-                let callout = CalloutId(self.next_callout);
-                self.next_callout += 1;
-                flight.leg = leg;
-                if let Some(entry) = self.entries.get_mut(id) {
-                    entry.flight = Some(callout);
-                    entry.look_at = None;
-                }
-                self.flights.insert(callout, flight);
-                self.outputs.push_back(Output::Callout(callout, request));
+                let step = self.board(flight, leg);
+                let callout = Output::Callout(CalloutId(step), request);
+                self.outputs.push_back(callout);
+            }
+            Step::Sign(input, leg) => {
+                let step = self.board(flight, leg);
+                let sign = Output::Sign(SignatureId(step), input);
+                self.outputs.push_back(sign);
             }
             Step::Done(result) => {
                 if !flight.given_up {
@@ -145,6 +219,19 @@ impl Authenticator {
                 }
             }
         }
+    }
+
+    /// Numbers the step that a flight is at.
+    fn board(&mut self, mut flight: Flight, leg: Leg) -> u64 {
+        let step = self.next_step;
+        self.next_step += 1;
+        flight.leg = leg;
+        if let Some(entry) = self.entries.get_mut(flight.entry) {
+            entry.flight = Some(step);
+            entry.look_at = None;
+        }
+        self.flights.insert(step, flight);
+        step
     }
 
     fn remark(&mut self, remark: Option<&'static str>) {
@@ -180,7 +267,7 @@ impl Authenticator {
             fetched_unix: now.unix,
         };
         let event = Event::Fetched {
-            audience: entry.audience.clone(),
+            wanted: entry.wanted.clone(),
             success: match (had_failure, had_token) {
                 (true, _) => Success::Recovered,
                 (false, true) => Success::Refreshed,
@@ -192,7 +279,7 @@ impl Authenticator {
         };
         self.outputs.push_back(Output::Event(event));
         let waiters = self.swap_record(flight.entry, store, now, |record| {
-            let waiters = end_lease(record, flight.lease);
+            let waiters = end_lease(record, flight.lease.id);
             let is_later = record
                 .token
                 .as_ref()
@@ -204,12 +291,17 @@ impl Authenticator {
             Some(waiters)
         });
         self.adopt(flight.entry, &stored, now);
-        self.wake(waiters);
+        self.wake(waiters.unwrap_or_default());
         self.start_queued(store, now);
     }
 
     fn fail(&mut self, flight: &Flight, error: FetchError, store: &dyn SharedStore, now: Now) {
         let id = flight.entry;
+        if let (true, Some(bearer)) = (error.is_bearer_refused, &flight.bearer) {
+            self.drop_bearer(&bearer.token, store, now);
+        }
+        let is_bearer = self.entries.bearer() == Some(id);
+        self.has_bearer_settled |= is_bearer;
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -217,53 +309,54 @@ impl Authenticator {
         entry.failure = Some(failure.clone());
         let next = backoff::next_attempt(&failure, !entry.waiters.is_empty());
         let event = Event::FetchFailed {
-            audience: entry.audience.clone(),
+            wanted: entry.wanted.clone(),
             code: failure.code,
-            reason: format!("{}: {}", self.server, failure.reason),
+            reason: match is_bearer {
+                // Its legs say which server it was.
+                true => failure.reason.clone(),
+                false => format!("{}: {}", self.server, failure.reason),
+            },
             retry_in: next.since(now.monotonic),
             has_token: entry.usable(now.unix).is_some(),
             took: now.monotonic.since(flight.started),
         };
         self.outputs.push_back(Output::Event(event));
-        if flight.is_shared {
+        if flight.lease.is_shared {
             let waiters = self.swap_record(id, store, now, |record| {
-                let is_ours = record.lease.as_ref()?.id == flight.lease;
+                let is_ours = record.lease.as_ref()?.id == flight.lease.id;
                 is_ours.then(|| {
                     record.failure = Some(failure.clone());
-                    end_lease(record, flight.lease)
+                    end_lease(record, flight.lease.id)
                 })
             });
-            self.wake(waiters);
+            self.wake(waiters.unwrap_or_default());
         }
         self.advance(id, false, store, now);
         self.start_queued(store, now);
     }
 
-    /// Reads, changes and swaps until it holds. `change` answers `None` to leave the record alone.
-    fn swap_record(
+    /// Reads, changes and swaps until it holds; `None` if it did not. `change` answers `None` to leave the
+    /// record alone.
+    pub(super) fn swap_record(
         &self,
         id: EntryId,
         store: &dyn SharedStore,
         now: Now,
         change: impl Fn(&mut Record) -> Option<Vec<PeerId>>,
-    ) -> Vec<PeerId> {
+    ) -> Option<Vec<PeerId>> {
         for _ in 0..MAX_SWAPS {
-            let Some((slot, version)) = self.read(id, store, now) else {
-                break;
-            };
+            let (slot, version) = self.read(id, store, now)?;
             let mut record = match slot {
                 Slot::Ours(record) => record,
                 Slot::Replaceable => Record::default(),
-                Slot::Taken => break,
+                Slot::Taken => return None,
             };
-            let Some(waiters) = change(&mut record) else {
-                break;
-            };
+            let waiters = change(&mut record)?;
             if self.write(id, &record, version, store) {
-                return waiters;
+                return Some(waiters);
             }
         }
-        Vec::new()
+        None
     }
 
     fn wake(&mut self, waiters: Vec<PeerId>) {

@@ -18,6 +18,7 @@
 
 mod advance;
 mod backoff;
+mod bearer;
 mod entries;
 mod entry;
 mod event;
@@ -37,8 +38,7 @@ use self::entries::{Entries, EntryId};
 use self::entry::{Keep, Waiter};
 pub use self::event::{Event, Level, Success};
 use self::flight::Flight;
-pub use self::output::{Answer, CalloutId, Output, RequestId};
-use crate::audience::Audience;
+pub use self::output::{Answer, CalloutId, Output, RequestId, SignatureId};
 use crate::config::Timing;
 use crate::error::Code;
 use crate::rules::Target;
@@ -46,6 +46,7 @@ use crate::source::Source;
 use crate::store::{PeerId, SharedStore, success_key};
 use crate::time::{Monotonic, Now, UnixTime};
 use crate::token::Token;
+use crate::wanted::Wanted;
 
 /// Callouts in flight per credential and VM.
 pub const MAX_IN_FLIGHT: usize = 64;
@@ -79,17 +80,20 @@ pub struct Authenticator {
     settings: Settings,
     entries: Entries,
     waiting: BTreeMap<RequestId, EntryId>,
-    flights: BTreeMap<CalloutId, Flight>,
+    /// By the number of their step: a callout or a signature.
+    flights: BTreeMap<u64, Flight>,
     /// Entries that wait for one of the places in flight.
     queued: VecDeque<EntryId>,
     in_flight: usize,
-    next_callout: u64,
+    next_step: u64,
     outputs: VecDeque<Output>,
     peer: Option<PeerId>,
     rng: Rng,
     started: Monotonic,
     has_succeeded: bool,
     has_remarked: bool,
+    /// Whether the bearer came or failed, and what waits for it is still to be told.
+    has_bearer_settled: bool,
     success_key: String,
     denied: BTreeMap<Code, Denied>,
 }
@@ -100,7 +104,7 @@ impl Authenticator {
     pub fn new(
         source: Source,
         settings: Settings,
-        literals: &[Audience],
+        literals: &[Wanted],
         seed: u64,
         started: Monotonic,
     ) -> Self {
@@ -112,20 +116,21 @@ impl Authenticator {
         Self {
             server: source.server(),
             success_key: success_key(&source.identity()),
-            entries: Entries::new(source.identity(), literals, keep),
+            entries: Entries::new(source.identity(), literals, keep, source.bearer()),
             source,
             settings,
             waiting: BTreeMap::new(),
             flights: BTreeMap::new(),
             queued: VecDeque::new(),
             in_flight: 0,
-            next_callout: 0,
+            next_step: 0,
             outputs: VecDeque::new(),
             peer: None,
             rng: Rng::with_seed(seed),
             started,
             has_succeeded: false,
             has_remarked: false,
+            has_bearer_settled: false,
             denied: BTreeMap::new(),
         }
     }
@@ -140,7 +145,7 @@ impl Authenticator {
     pub fn cached(&mut self, target: &Target, now: UnixTime) -> Option<&Token> {
         let entry = match target {
             Target::Literal(index) => self.entries.literal(*index)?,
-            Target::Derived(audience) => self.entries.used(audience)?,
+            Target::Derived(wanted) => self.entries.used(wanted)?,
         };
         let cached = entry.usable(now)?;
         (now < cached.refresh_due).then_some(&*cached.token)
@@ -155,24 +160,24 @@ impl Authenticator {
         store: &dyn SharedStore,
         now: Now,
     ) -> Answer {
-        let audience = self.audience(target);
-        let audience = audience.as_ref().map(Audience::as_str).unwrap_or_default();
         let Some(id) = self.entry_for(target) else {
-            return Answer::Denied(self.too_many(audience, now));
+            return Answer::Denied(self.too_many(target.wanted(), now));
         };
         // A request can be what finds a refresh due: after a long sleep it is here before the tick.
         let rejection = match self.entries.get(id) {
             Some(entry) if entry.is_settled(now) => None,
             _ => self.advance(id, true, store, now),
         };
+        self.advance_dependents(store, now);
         if let Some(token) = self.token(id, now) {
             return Answer::Token(token);
         }
         if let Some(failure) = rejection {
-            return Answer::Denied(self.rejection(audience, &failure, now));
+            return Answer::Denied(self.rejection(id, &failure, now));
         }
         if self.waiting.len() >= self.settings.max_waiting_requests {
-            return Answer::Denied(self.too_many(audience, now));
+            let wanted = self.entries.get(id).map(|entry| entry.wanted.clone());
+            return Answer::Denied(self.too_many(wanted.as_ref(), now));
         }
         let deadline = now.monotonic + self.settings.timing.timeout - self.settings.lateness;
         if let Some(entry) = self.entries.get_mut(id) {
@@ -197,6 +202,7 @@ impl Authenticator {
         for id in self.entries.ids_where(|entry| !entry.waiters.is_empty()) {
             self.advance(id, false, store, now);
         }
+        self.advance_dependents(store, now);
     }
 
     /// Time has passed: fails requests whose time is up, gives up callouts, retries and refreshes.
@@ -205,6 +211,7 @@ impl Authenticator {
         for id in self.entries.ids_where(|entry| entry.is_due(now)) {
             self.advance(id, false, store, now);
         }
+        self.advance_dependents(store, now);
         for id in self
             .entries
             .ids_where(|entry| entry.has_late_waiter(now.monotonic))
@@ -241,7 +248,7 @@ impl Authenticator {
     pub fn tokens(&self, now: UnixTime) -> (usize, Option<UnixTime>) {
         let ends = self
             .entries
-            .iter()
+            .iter_asked()
             .filter_map(|entry| Some(entry.usable(now)?.usable_end));
         ends.fold((0, None), |(count, soonest), end| {
             (
@@ -256,13 +263,6 @@ impl Authenticator {
         self.entries.derived_len()
     }
 
-    fn audience(&self, target: &Target) -> Option<Audience> {
-        match target {
-            Target::Literal(index) => Some(self.entries.literal(*index)?.audience.clone()),
-            Target::Derived(audience) => Some(audience.clone()),
-        }
-    }
-
     fn entry_for(&mut self, target: &Target) -> Option<EntryId> {
         match target {
             Target::Literal(index) => {
@@ -270,7 +270,7 @@ impl Authenticator {
                 self.entries.get_mut(id)?.keep = Keep::Fresh;
                 Some(id)
             }
-            Target::Derived(audience) => self.entries.derived_id(audience),
+            Target::Derived(wanted) => self.entries.derived_id(wanted),
         }
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Event;
 use crate::error::Denial;
 use crate::http::Request;
+use crate::source::key::SigningInput;
 use crate::store::PeerId;
 use crate::token::Token;
 
@@ -15,6 +16,10 @@ pub struct RequestId(pub u64);
 /// A callout, by the number under which its answer comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CalloutId(pub u64);
+
+/// A signature, by the number under which it comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SignatureId(pub u64);
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -32,6 +37,9 @@ pub enum Answer {
 pub enum Output {
     /// Send this request and bring the answer back to `handle_response`.
     Callout(CalloutId, Request),
+    /// Sign this and bring the signature to `handle_signature`. It takes long, by the measure of an event
+    /// loop: one at a time.
+    Sign(SignatureId, SigningInput),
     /// A pending request's answer, which is never `Pending` again.
     Resume(RequestId, Result<Rc<Token>, Denial>),
     /// Wake this VM.

@@ -9,6 +9,7 @@ use super::{Authenticator, Event, Output, RequestId};
 use crate::error::{Class, Code, Denial};
 use crate::store::Failure;
 use crate::time::Now;
+use crate::wanted::Wanted;
 
 /// Between two lines about requests that were denied for the same reason.
 const DENIED_LINE_EVERY: Duration = Duration::from_secs(1);
@@ -43,12 +44,8 @@ impl Authenticator {
     }
 
     pub(super) fn reject_waiters(&mut self, id: EntryId, failure: &Failure, now: Now) {
-        let Some(entry) = self.entries.get(id) else {
-            return;
-        };
-        let audience = entry.audience.clone();
         for request in self.release_waiters(id) {
-            let denial = self.rejection(audience.as_str(), failure, now);
+            let denial = self.rejection(id, failure, now);
             self.outputs.push_back(Output::Resume(request, Err(denial)));
         }
     }
@@ -78,50 +75,49 @@ impl Authenticator {
                 return;
             };
             self.waiting.remove(&waiter.request);
-            let (code, reason) = match &entry.failure {
+            let wanted = entry.wanted.clone();
+            let (code, reason) = match self.failure_of(id) {
                 Some(failure) => (failure.code, failure.reason.clone()),
                 None => (Code::Timeout, "its answer is still awaited".to_owned()),
             };
-            let audience = entry.audience.clone();
             let timeout = self.settings.timing.timeout;
             let reason = format!("no token within {timeout:?}: {reason}");
-            let denial = self.deny(audience.as_str(), Class::Transient, code, &reason, now);
+            let denial = self.deny(Some(&wanted), Class::Transient, code, &reason, now);
             self.outputs
                 .push_back(Output::Resume(waiter.request, Err(denial)));
         }
     }
 
     /// What a failure that needs a person means for a request.
-    pub(super) fn rejection(&mut self, audience: &str, failure: &Failure, now: Now) -> Denial {
-        self.deny(audience, failure.class, failure.code, &failure.reason, now)
-    }
-
-    pub(super) fn too_many(&mut self, audience: &str, now: Now) -> Denial {
-        let reason = format!(
-            "as many requests wait already as may (max_waiting_requests is {})",
-            self.settings.max_waiting_requests
-        );
+    pub(super) fn rejection(&mut self, id: EntryId, failure: &Failure, now: Now) -> Denial {
+        let wanted = self.entries.get(id).map(|entry| entry.wanted.clone());
         self.deny(
-            audience,
-            Class::Transient,
-            Code::TooManyWaiting,
-            &reason,
+            wanted.as_ref(),
+            failure.class,
+            failure.code,
+            &failure.reason,
             now,
         )
     }
 
+    pub(super) fn too_many(&mut self, wanted: Option<&Wanted>, now: Now) -> Denial {
+        let reason = format!(
+            "as many requests wait already as may (max_waiting_requests is {})",
+            self.settings.max_waiting_requests
+        );
+        self.deny(wanted, Class::Transient, Code::TooManyWaiting, &reason, now)
+    }
+
     pub(super) fn deny(
         &mut self,
-        audience: &str,
+        wanted: Option<&Wanted>,
         class: Class,
         code: Code,
         reason: &str,
         now: Now,
     ) -> Denial {
-        let message = format!(
-            "no ID token for audience {audience:?} from {}: {reason}",
-            self.server
-        );
+        let what = wanted.map_or_else(|| "token".to_owned(), ToString::to_string);
+        let message = format!("no {what} from {}: {reason}", self.server);
         let denial = Denial {
             class,
             code,

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         authority: Some(arguments.authority.clone()),
         path: arguments.path.clone(),
     };
-    let explanation = explain(&config, &question);
+    let explanation = explain(&config, &question, &|name| std::env::var(name).ok());
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&explanation)?);
     } else {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use invoker::config::{Config, Timing};
 use invoker::host::native::{MetadataServer, Native};
 use invoker::token::Token;
+use invoker::wanted::Wanted;
 
 use super::{no_token, token_request};
 
@@ -52,10 +53,11 @@ fn fetch(arguments: &Arguments) -> anyhow::Result<Rc<Token>> {
     let audience = arguments.request.audience(&arguments.audience)?;
     let config = arguments.request.config()?;
     let server = MetadataServer::from_environment()?;
-    let credentials = token_request::credentials(config.as_ref());
+    let wanted = Wanted::from(audience);
+    let source = token_request::source(config.as_ref(), &wanted)?;
     let timing = timing(config.as_ref(), arguments.timeout);
     token_request::block_on(async {
-        let mut host = Native::new(&credentials, audience, timing, server.clone());
+        let mut host = Native::new(source, wanted, timing, server.clone());
         host.token().await.map_err(|denial| {
             no_token::error(&denial.message, denial.code, &server, host.last_exchange())
         })

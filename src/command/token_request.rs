@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use invoker::audience::{Audience, AudienceError};
 use invoker::check::ConfigFile;
 use invoker::config::{Config, Credentials, MetadataCredentials};
+use invoker::source::Source;
+use invoker::wanted::Wanted;
 
 /// Less would fail for a server that is merely far away; whoever waits longer has forgotten it.
 const TIMEOUTS: RangeInclusive<Duration> =
@@ -53,7 +55,7 @@ fn read(path: &Path) -> anyhow::Result<Config> {
 }
 
 /// The configuration's, or the machine's own.
-pub(super) fn credentials(config: Option<&Config>) -> Credentials {
+fn credentials(config: Option<&Config>) -> Credentials {
     config.map_or_else(
         || {
             Credentials::Metadata(MetadataCredentials {
@@ -61,8 +63,21 @@ pub(super) fn credentials(config: Option<&Config>) -> Credentials {
                 service_account: "default".to_owned(),
             })
         },
-        |config| config.credentials.clone(),
+        |config| config.credentials.clone().without_clusters(),
     )
+}
+
+/// Where this token comes from.
+pub(super) fn source(config: Option<&Config>, wanted: &Wanted) -> anyhow::Result<Source> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let source = Source::new(&credentials(config), &environment)
+        .map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    anyhow::ensure!(
+        wanted.audience().is_none() || source.gives_id_tokens(),
+        "credentials.config names no account (service_account_impersonation_url), and without one there are \
+         no ID tokens"
+    );
+    Ok(source)
 }
 
 /// For clap.

@@ -11,6 +11,7 @@ use invoker::config::{Config, Timing};
 use invoker::error::Code;
 use invoker::host::native::{Happening, MetadataServer, Native};
 use invoker::token::Token;
+use invoker::wanted::Wanted;
 
 use super::{no_token, token_request};
 
@@ -39,17 +40,17 @@ pub(crate) struct Arguments {
 /// Says when a token can be had, and never shows it.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = arguments.request.config()?;
-    let audience = audience(arguments, config.as_ref())?;
+    let wanted = wanted(arguments, config.as_ref())?;
     let server = MetadataServer::from_environment()?;
-    let credentials = token_request::credentials(config.as_ref());
+    let source = token_request::source(config.as_ref(), &wanted)?;
     let timing = config.map_or_else(Timing::default, |config| config.timing);
     let timing = timing.within(arguments.timeout);
     let token = token_request::block_on(async {
-        let mut host = Native::new(&credentials, audience.clone(), timing, server.clone());
+        let mut host = Native::new(source, wanted.clone(), timing, server.clone());
         let mut reason = Reason::default();
         let token = tokio::time::timeout(arguments.timeout, wait(&mut host, &mut reason)).await;
         token.map_err(|_| {
-            let what = reason.at_the_end(&audience, arguments.timeout);
+            let what = reason.at_the_end(&wanted, arguments.timeout);
             no_token::error(&what, reason.code, &server, host.last_exchange())
         })
     })??;
@@ -57,17 +58,25 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // Whoever closed the pipe still wants the exit code.
     let _ = writeln!(
         io::stdout(),
-        "invoker wait: {email} gets tokens for audience {audience:?}"
+        "invoker wait: {email} gets {}",
+        in_plural(&wanted)
     );
     Ok(ExitCode::SUCCESS)
 }
 
-fn audience(arguments: &Arguments, config: Option<&Config>) -> anyhow::Result<Audience> {
+fn in_plural(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::IdToken(audience) => format!("tokens for audience {audience:?}"),
+        Wanted::AccessToken(scopes) => format!("access tokens for scopes {scopes:?}"),
+    }
+}
+
+fn wanted(arguments: &Arguments, config: Option<&Config>) -> anyhow::Result<Wanted> {
     let literal = config.and_then(|config| config.rules.literals().first());
     match (&arguments.audience, literal) {
-        (Some(text), _) => arguments.request.audience(text),
+        (Some(text), _) => Ok(arguments.request.audience(text)?.into()),
         (None, Some(literal)) => Ok(literal.clone()),
-        (None, None) => Ok(Audience::parse(ANY_AUDIENCE)?),
+        (None, None) => Ok(Audience::parse(ANY_AUDIENCE)?.into()),
     }
 }
 
@@ -127,8 +136,8 @@ impl Reason {
         self.text.clone_from(reason);
     }
 
-    fn at_the_end(&self, audience: &Audience, timeout: Duration) -> String {
+    fn at_the_end(&self, wanted: &Wanted, timeout: Duration) -> String {
         let Self { text, .. } = self;
-        format!("no ID token for audience {audience:?} within {timeout:?}: {text}")
+        format!("no {wanted} within {timeout:?}: {text}")
     }
 }

@@ -25,11 +25,20 @@ impl fmt::Display for ConfigError {
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    pub(super) fn one(path: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(crate) fn one(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self(vec![ConfigError {
             path: path.into(),
             problem: problem.into(),
         }])
+    }
+
+    /// Several problems of one place.
+    pub(super) fn all(path: &str, problems: impl Iterator<Item = String>) -> Self {
+        let error = |problem| ConfigError {
+            path: path.to_owned(),
+            problem,
+        };
+        Self(problems.map(error).collect())
     }
 
     /// The same errors of something that lies below `parent`.
@@ -66,10 +75,10 @@ impl std::error::Error for ConfigErrors {}
 
 /// Collects what is wrong while the rest is read on.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<ConfigError>);
+pub(crate) struct Problems(Vec<ConfigError>);
 
 impl Problems {
-    pub(super) fn add(&mut self, path: impl Into<String>, problem: impl fmt::Display) {
+    pub(crate) fn add(&mut self, path: impl Into<String>, problem: impl fmt::Display) {
         self.0.push(ConfigError {
             path: path.into(),
             problem: problem.to_string(),
@@ -77,7 +86,7 @@ impl Problems {
     }
 
     /// The value, or `None` and a problem more.
-    pub(super) fn take<T, E: fmt::Display>(
+    pub(crate) fn take<T, E: fmt::Display>(
         &mut self,
         path: impl Into<String>,
         result: Result<T, E>,

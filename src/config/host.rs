@@ -1,7 +1,7 @@
 //! What differs between hosts.
 
 use super::error::Problems;
-use super::{Config, ConfigErrors, Credentials};
+use super::{Config, ConfigErrors};
 
 /// Who runs the core, as far as the configuration cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,20 +16,23 @@ impl Config {
     /// Checks what only this host requires or forbids.
     pub fn for_host(self, host: Host) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
-        let Credentials::Metadata(metadata) = &self.credentials;
-        match (host, &metadata.cluster) {
-            (Host::Envoy, None) => problems.add(
-                "credentials.cluster",
-                "is missing; write the name of the Envoy cluster that leads to the metadata server \
-                 (metadata.google.internal:80)",
-            ),
-            (Host::Standalone, Some(cluster)) => problems.add(
-                "credentials.cluster",
-                format!(
-                    "{cluster:?} names an Envoy cluster, and there is no Envoy here; leave it out"
+        for field in self.credentials.clusters() {
+            match (host, field.name) {
+                (Host::Envoy, None) if field.is_required => problems.add(
+                    field.path,
+                    format!(
+                        "is missing; write the name of the Envoy cluster that leads to {}",
+                        field.leads_to
+                    ),
                 ),
-            ),
-            _ => {}
+                (Host::Standalone, Some(cluster)) => problems.add(
+                    field.path,
+                    format!(
+                        "{cluster:?} names an Envoy cluster, and there is no Envoy here; leave it out"
+                    ),
+                ),
+                _ => {}
+            }
         }
         if host == Host::Envoy && self.allow_insecure {
             problems.add(

@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::credential_headers::HeaderPolicy;
-use crate::rules::Rules;
+use crate::rules::{Action, Rule, RuleAudience, Rules};
+use crate::wanted::Wanted;
 
 mod credentials;
 mod document;
@@ -21,7 +22,11 @@ mod reader;
 mod rule;
 mod schema;
 
-pub use credentials::{Credentials, MetadataCredentials};
+pub(crate) use credentials::resolve;
+pub use credentials::{
+    ClusterField, CredentialFile, Credentials, Environment, FederationCredentials,
+    ImpersonationCredentials, KeyCredentials, MetadataCredentials,
+};
 pub use error::{ConfigError, ConfigErrors};
 pub use host::Host;
 
@@ -93,6 +98,17 @@ impl Config {
     /// Reads a configuration from a value: an Envoy `Struct`, YAML, a JavaScript object.
     pub fn from_value(value: serde_json::Value) -> Result<Self, ConfigErrors> {
         Self::from_raw(reader::from_value(value)?)
+    }
+
+    /// Whether any rule, or what routes and clusters carry, can ask for an ID token.
+    pub fn wants_id_tokens(&self) -> bool {
+        let wants = |rule: &Rule| match &rule.action {
+            Action::Bypass => false,
+            Action::Attach { audience, .. } => {
+                !matches!(audience, RuleAudience::Literal(Wanted::AccessToken(_)))
+            }
+        };
+        self.rules.honours_annotations() || self.rules.rules().iter().any(wants)
     }
 
     fn from_raw(raw: RawConfig) -> Result<Self, ConfigErrors> {

@@ -10,6 +10,7 @@ use crate::rules::{
     Action, AuthorityPattern, ClusterPattern, PathPrefix, Rule, RuleAudience, Template,
     TemplateError,
 };
+use crate::wanted::{Scopes, Wanted};
 
 /// What a rule without a `header` of its own gets.
 pub(super) fn default_policy(
@@ -92,7 +93,7 @@ fn action(
         [] => {
             problems.add(
                 place,
-                "says nothing; write `audience`, `custom_audience` or `bypass: true`",
+                "says nothing; write `audience`, `custom_audience`, `scopes` or `bypass: true`",
             );
             return None;
         }
@@ -106,11 +107,6 @@ fn action(
             return None;
         }
     }
-    if raw.scopes.is_some() {
-        let problem = "is not supported by this version; write an `audience` for an ID token";
-        problems.add(at("scopes"), problem);
-        return None;
-    }
     if bypass {
         if raw.header.is_some() {
             let problem =
@@ -123,13 +119,17 @@ fn action(
         Some(header) => policy(&at("header"), header, default.existing(), problems).map(Arc::new),
         None => Some(Arc::clone(default)),
     };
-    let audience = match (raw.audience, raw.custom_audience) {
-        (Some(text), _) => problems.take(at("audience"), audience(&text, authority?)),
-        (None, Some(text)) => {
+    let audience = match (raw.audience, raw.custom_audience, raw.scopes) {
+        (Some(text), ..) => problems.take(at("audience"), audience(&text, authority?)),
+        (None, Some(text), _) => {
             let audience = problems.take(at("custom_audience"), Audience::custom(&text));
-            audience.map(RuleAudience::Literal)
+            audience.map(|audience| RuleAudience::Literal(audience.into()))
         }
-        (None, None) => None,
+        (None, None, Some(scopes)) => {
+            let scopes = problems.take(at("scopes"), Scopes::new(scopes));
+            scopes.map(|scopes| RuleAudience::Literal(scopes.into()))
+        }
+        (None, None, None) => None,
     };
     Some(Action::Attach {
         audience: audience?,
@@ -144,7 +144,7 @@ fn audience(
     if Template::is_template(text) {
         Template::parse(text, authority).map(RuleAudience::Template)
     } else {
-        Ok(RuleAudience::Literal(Audience::parse(text)?))
+        Ok(RuleAudience::Literal(Wanted::from(Audience::parse(text)?)))
     }
 }
 

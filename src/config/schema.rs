@@ -57,7 +57,7 @@ pub(super) struct RawRule {
     #[serde(default, deserialize_with = "present")]
     pub(super) custom_audience: Option<String>,
     #[serde(default, deserialize_with = "present")]
-    pub(super) scopes: Option<serde_json::Value>,
+    pub(super) scopes: Option<Vec<String>>,
     #[serde(default, deserialize_with = "present")]
     pub(super) bypass: Option<bool>,
     #[serde(default, deserialize_with = "present")]

@@ -66,7 +66,9 @@ fn the_designs_example_is_valid_and_says_what_it_says() {
     .unwrap()
     .for_host(Host::Envoy)
     .unwrap();
-    let Credentials::Metadata(metadata) = &config.credentials;
+    let Credentials::Metadata(metadata) = &config.credentials else {
+        panic!("{:?}", config.credentials)
+    };
     assert_eq!(metadata.cluster.as_deref(), Some("metadata"));
     assert_eq!(metadata.service_account, "default");
     assert_eq!(config.rules.rules().len(), 5);
@@ -98,7 +100,9 @@ fn every_field_is_read() {
         "allow_insecure": true,
     }))
     .unwrap();
-    let Credentials::Metadata(metadata) = &config.credentials;
+    let Credentials::Metadata(metadata) = &config.credentials else {
+        panic!("{:?}", config.credentials)
+    };
     assert_eq!(metadata.cluster, None);
     assert_eq!(
         metadata.service_account,
@@ -106,13 +110,13 @@ fn every_field_is_read() {
     );
     assert!(config.rules.honours_annotations());
     let Action::Attach {
-        audience: RuleAudience::Literal(audience),
+        audience: RuleAudience::Literal(wanted),
         policy,
     } = &config.rules.rules()[0].action
     else {
         panic!("{:?}", config.rules)
     };
-    assert_eq!(audience.as_str(), "as it is");
+    assert_eq!(wanted.as_str(), "as it is");
     let names: Vec<&str> = policy.names().map(|name| name.as_str()).collect();
     assert_eq!(names, ["x-serverless-authorization", "authorization"]);
     assert_eq!(
@@ -263,7 +267,12 @@ fn each_wrong_rule_says_what_to_write_instead() {
             serde_json::json!({"cluster": "profiles", "audience": "https://a.b", "custom_audience": "a"}),
         ),
         rule(
-            serde_json::json!({"cluster": "profiles", "scopes": ["https://www.googleapis.com/auth/cloud-platform"]}),
+            serde_json::json!({"cluster": "profiles", "scopes": ["https://s/a", "https://s/b c"]}),
+        ),
+        rule(serde_json::json!({"cluster": "profiles", "scopes": []})),
+        rule(serde_json::json!({"cluster": "profiles", "scopes": "https://s/a"})),
+        rule(
+            serde_json::json!({"cluster": "profiles", "scopes": ["a"], "audience": "https://a.b"}),
         ),
         rule(serde_json::json!({"cluster": "profiles", "bypass": true, "header": "authorization"})),
         rule(serde_json::json!({"cluster": "profiles", "audience": ""})),
@@ -294,11 +303,14 @@ fn each_wrong_rule_says_what_to_write_instead() {
     insta::assert_snapshot!(found.join("\n"), @r#"
     audiences: holds no rule, so there is nothing to do; write one, such as {cluster: profiles, audience: "https://profiles-abc-uc.a.run.app"}, or set audience_from_metadata: true
     audiences: holds no rule, so there is nothing to do; write one, such as {cluster: profiles, audience: "https://profiles-abc-uc.a.run.app"}, or set audience_from_metadata: true
-    audiences[0]: says nothing; write `audience`, `custom_audience` or `bypass: true`
-    audiences[0]: says nothing; write `audience`, `custom_audience` or `bypass: true`
+    audiences[0]: says nothing; write `audience`, `custom_audience`, `scopes` or `bypass: true`
+    audiences[0]: says nothing; write `audience`, `custom_audience`, `scopes` or `bypass: true`
     audiences[0]: has `audience` and `bypass`, which exclude each other; keep one
     audiences[0]: has `audience` and `custom_audience`, which exclude each other; keep one
-    audiences[0].scopes: is not supported by this version; write an `audience` for an ID token
+    audiences[0].scopes: "https://s/b c" is no scope; write each without blank space, quotes, commas and control characters
+    audiences[0].scopes: names no scope; write at least one, such as "https://www.googleapis.com/auth/cloud-platform"
+    audiences[0].scopes: found string "https://s/a", expected a list
+    audiences[0]: has `audience` and `scopes`, which exclude each other; keep one
     audiences[0].header: has no meaning beside `bypass: true`, which writes nothing; leave it out
     audiences[0].audience: is empty; write the receiving service's URL, such as "https://profiles-abc-uc.a.run.app"
     audiences[0].audience: "https://" has no host; write "https://" and the receiving service's host
@@ -352,13 +364,14 @@ fn wrong_credentials_say_what_to_write_and_quote_no_secret() {
     insta::assert_snapshot!(found.join("\n"), @r#"
     credentials: is missing; write where tokens come from, such as {type: metadata, cluster: metadata}
     credentials: found a string, expected an object such as {type: metadata, cluster: metadata}
-    credentials.type: is missing; write "metadata"
-    credentials.type: unknown value "metadata_server", expected "metadata"
-    credentials.type: found a list, expected "metadata"
-    credentials.type: "service_account_key" is not supported by this version; write "metadata"
-    credentials.type: "impersonation" is not supported by this version; write "metadata"
-    credentials.type: "federation" is not supported by this version; write "metadata"
-    credentials.type: "service_account" is what a key file says; the kind for it, "service_account_key", is not supported by this version
+    credentials.type: is missing; write one of "metadata", "service_account_key", "impersonation", "federation"
+    credentials.type: unknown value "metadata_server", expected one of "metadata", "service_account_key", "impersonation", "federation"
+    credentials.type: found a list, expected one of "metadata", "service_account_key", "impersonation", "federation"
+    credentials.private_key: unknown field `private_key`, expected one of `type`, `key`, `cluster`
+    credentials.service_account: is missing; write the email of the account whose tokens are wanted
+    credentials.source: is missing; write where tokens come from, such as {type: metadata, cluster: metadata}
+    credentials.config: is missing; write {env: NAME}, the environment variable with the JSON of type "external_account"
+    credentials.type: "service_account" is what a key file says; the kind for it is "service_account_key"
     credentials.private_key: unknown field `private_key`, expected one of `type`, `cluster`, `service_account`
     credentials.cluster: "" is no cluster's name; write the name as it stands in Envoy's configuration
     credentials.cluster: found null, expected a string

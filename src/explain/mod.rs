@@ -5,11 +5,11 @@
 
 use serde::Serialize;
 
-use crate::audience::Audience;
-use crate::config::{Config, ErrorDetails, FailureMode};
+use crate::config::{Config, Environment, ErrorDetails, FailureMode};
 use crate::credential_headers::{ExistingCredential, HeaderPolicy};
+use crate::http::Request;
 use crate::rules::{Action, Annotation, Decision, RequestHead, Rule, RuleAudience, RuleSource};
-use crate::source::{Source, Step};
+use crate::wanted::Wanted;
 
 mod why;
 mod words;
@@ -105,8 +105,12 @@ pub struct Attach {
     pub rule: usize,
     /// What the rule asks for.
     pub matches: String,
-    /// Whom the token is for.
-    pub audience: String,
+    /// Whom the token is for, if it is an ID token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// What the token is good for, if it is an access token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
     /// What the audience was derived from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -124,6 +128,9 @@ pub struct Attach {
     pub prefetched: bool,
     /// The callouts that a token takes, if none is at hand.
     pub callouts: Vec<Callout>,
+    /// Why they can't be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callouts_unknown: Option<String>,
 }
 
 /// A callout that would be made.
@@ -131,6 +138,8 @@ pub struct Attach {
 pub struct Callout {
     /// `GET` or `POST`.
     pub method: String,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// Host and port.
     pub authority: String,
     /// Path and query.
@@ -144,8 +153,8 @@ pub struct Callout {
     pub timeout_seconds: f64,
 }
 
-/// Says what would happen to a request.
-pub fn explain(config: &Config, question: &Question) -> Explanation {
+/// Says what would happen to a request. `environment` has the credentials that the configuration names.
+pub fn explain(config: &Config, question: &Question, environment: Environment<'_>) -> Explanation {
     let rules = config.rules.rules();
     let place = |source: RuleSource| match source {
         RuleSource::Rule(index) => index,
@@ -175,12 +184,17 @@ pub fn explain(config: &Config, question: &Question) -> Explanation {
             policy,
         } => {
             let rule = place(source);
-            let audience = config.rules.audience(&target);
+            let wanted = config.rules.wanted(&target);
             let template = rules.get(rule).and_then(template);
+            let (callouts, callouts_unknown) = match callouts(config, wanted, environment) {
+                Ok(callouts) => (callouts, None),
+                Err(reason) => (Vec::new(), Some(reason)),
+            };
             Outcome::Attach(Box::new(Attach {
                 rule,
                 matches: matches(rule),
-                audience: audience.map(ToString::to_string).unwrap_or_default(),
+                audience: wanted.and_then(Wanted::audience).map(ToString::to_string),
+                scopes: wanted.and_then(scopes),
                 prefetched: config.prefetch && template.is_none(),
                 template,
                 headers: headers(&policy),
@@ -188,9 +202,8 @@ pub fn explain(config: &Config, question: &Question) -> Explanation {
                 failure_mode: config.failure_mode,
                 error_details: config.error_details,
                 timeout_seconds: config.timing.timeout.as_secs_f64(),
-                callouts: audience
-                    .map(|audience| callouts(config, audience))
-                    .unwrap_or_default(),
+                callouts,
+                callouts_unknown,
             }))
         }
     };
@@ -214,21 +227,37 @@ fn template(rule: &Rule) -> Option<String> {
     }
 }
 
-fn callouts(config: &Config, audience: &Audience) -> Vec<Callout> {
-    let timeout = config.timing.callout_timeout;
-    match Source::new(&config.credentials).begin(audience, timeout) {
-        Step::Call(request, _) => vec![Callout {
-            method: request.method.to_owned(),
-            authority: request.authority,
-            path: request.path,
-            cluster: Some(request.cluster).filter(|cluster| !cluster.is_empty()),
-            headers: request
-                .headers
-                .iter()
-                .map(|(name, _)| (*name).to_owned())
-                .collect(),
-            timeout_seconds: timeout.as_secs_f64(),
-        }],
-        Step::Done(_) => Vec::new(),
+fn scopes(wanted: &Wanted) -> Option<Vec<String>> {
+    match wanted {
+        Wanted::IdToken(_) => None,
+        Wanted::AccessToken(scopes) => Some(scopes.iter().map(str::to_owned).collect()),
     }
+}
+
+fn callouts(
+    config: &Config,
+    wanted: Option<&Wanted>,
+    environment: Environment<'_>,
+) -> Result<Vec<Callout>, String> {
+    let source = config.source(environment).map_err(|it| it.to_string())?;
+    let timeout = config.timing.callout_timeout;
+    let requests = wanted.map(|wanted| source.outline(wanted, timeout));
+    let callout = |request: Request| Callout {
+        method: request.method.to_owned(),
+        scheme: request.scheme.as_str(),
+        headers: request
+            .headers
+            .iter()
+            .map(|(name, _)| name.to_string())
+            .collect(),
+        authority: request.authority,
+        path: request.path,
+        cluster: Some(request.cluster).filter(|cluster| !cluster.is_empty()),
+        timeout_seconds: timeout.as_secs_f64(),
+    };
+    Ok(requests
+        .unwrap_or_default()
+        .into_iter()
+        .map(callout)
+        .collect())
 }

@@ -81,23 +81,32 @@ impl fmt::Display for Attach {
             .template
             .as_ref()
             .map(|template| format!(" (derived: {template})"));
-        line(
-            formatter,
-            "audience",
-            &format!("{}{}", self.audience, derived.unwrap_or_default()),
-        )?;
+        if let Some(audience) = &self.audience {
+            let text = format!("{audience}{}", derived.unwrap_or_default());
+            line(formatter, "audience", &text)?;
+        }
+        for scope in self.scopes.iter().flatten() {
+            line(formatter, "scope", scope)?;
+        }
+        let token = match self.scopes {
+            Some(_) => "ACCESS_TOKEN",
+            None => "ID_TOKEN",
+        };
         for header in &self.headers {
-            line(formatter, "header", &format!("{header}: Bearer ID_TOKEN"))?;
+            line(formatter, "header", &format!("{header}: Bearer {token}"))?;
         }
         line(formatter, "caller", &self.existing_credential_in_words())?;
         line(formatter, "failure", &self.failure())?;
+        if let Some(reason) = &self.callouts_unknown {
+            line(formatter, "callout", &format!("unknown here: {reason}"))?;
+        }
         for callout in &self.callouts {
             line(
                 formatter,
                 "callout",
                 &format!(
-                    "{} http://{}{}",
-                    callout.method, callout.authority, callout.path
+                    "{} {}://{}{}",
+                    callout.method, callout.scheme, callout.authority, callout.path
                 ),
             )?;
             let through = callout

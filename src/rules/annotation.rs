@@ -8,9 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::head::RequestHead;
-use super::{Decision, RuleSource, Target};
+use super::{Decision, RuleSource, Target, gcp_authn};
 use crate::audience::{Audience, AudienceError};
 use crate::credential_headers::HeaderPolicy;
+use crate::wanted::Wanted;
 
 /// A place where a route or a cluster says what its requests need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,19 +98,19 @@ impl fmt::Display for Annotation {
 /// before an audience in the same place: whoever wrote it last meant to switch something off.
 pub(super) fn decide(
     head: &impl RequestHead,
-    target: impl Fn(Audience) -> Target,
+    target: impl Fn(Wanted) -> Target,
     policy: &Arc<HeaderPolicy>,
 ) -> Option<Decision> {
     let read = |annotation| {
         head.annotation(annotation)
             .filter(|value| !value.is_empty())
     };
-    let attach = |annotation, audience: Result<Audience, String>| {
+    let attach = |annotation, wanted: Result<Wanted, String>| {
         let source = RuleSource::Annotation(annotation);
-        match audience {
-            Ok(audience) => Decision::Attach {
+        match wanted {
+            Ok(wanted) => Decision::Attach {
                 source,
-                target: target(audience),
+                target: target(wanted),
                 policy: Arc::clone(policy),
             },
             Err(problem) => Decision::InvalidAnnotation {
@@ -137,11 +138,8 @@ pub(super) fn decide(
             parse(&url, Audience::custom),
         ));
     }
-    read(Annotation::GcpAuthnMessage).map(|_| {
-        let problem = "holds no url; write one, or set filter_metadata.invoker on the cluster \
-                       (access tokens and bound tokens are not supported by this version)";
-        attach(Annotation::GcpAuthnMessage, Err(problem.to_owned()))
-    })
+    read(Annotation::GcpAuthnMessage)
+        .map(|message| attach(Annotation::GcpAuthnMessage, gcp_authn::wanted(&message)))
 }
 
 /// A boolean comes as one byte.
@@ -164,7 +162,9 @@ fn switched(annotation: Annotation, value: &[u8], policy: &Arc<HeaderPolicy>) ->
 fn parse(
     value: &[u8],
     audience: impl Fn(&str) -> Result<Audience, AudienceError>,
-) -> Result<Audience, String> {
+) -> Result<Wanted, String> {
     let text = std::str::from_utf8(value).map_err(|_| "is no text; write a URL".to_owned())?;
-    audience(text).map_err(|error| error.to_string())
+    audience(text)
+        .map(Wanted::from)
+        .map_err(|error| error.to_string())
 }

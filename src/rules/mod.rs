@@ -8,12 +8,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::audience::Audience;
 use crate::credential_headers::{HeaderPolicy, WrittenHeaders};
+use crate::wanted::Wanted;
 
 mod annotation;
 mod authority;
 mod cluster;
+mod gcp_authn;
 mod head;
 mod index;
 mod path;
@@ -59,12 +60,12 @@ pub enum Action {
     },
 }
 
-/// A rule's audience.
+/// What a rule's requests need.
 #[derive(Debug, Clone)]
 pub enum RuleAudience {
     /// The same for all requests.
-    Literal(Audience),
-    /// Put together from the request.
+    Literal(Wanted),
+    /// An ID token, with an audience put together from the request.
     Template(Template),
 }
 
@@ -123,13 +124,23 @@ impl std::fmt::Display for RuleSource {
     }
 }
 
-/// Whom a token is for.
+/// Which token a request needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// One of [`Rules::literals`], by its place there.
     Literal(usize),
     /// Derived from the request or read from an annotation, and none of the literals.
-    Derived(Audience),
+    Derived(Wanted),
+}
+
+impl Target {
+    /// What it asks for, if it says so itself.
+    pub fn wanted(&self) -> Option<&Wanted> {
+        match self {
+            Self::Literal(_) => None,
+            Self::Derived(wanted) => Some(wanted),
+        }
+    }
 }
 
 /// All rules of a configuration.
@@ -138,8 +149,8 @@ pub struct Rules {
     rules: Vec<Rule>,
     /// For each rule with a literal audience, its place in `literals`.
     targets: Vec<Option<usize>>,
-    literals: Vec<Audience>,
-    by_audience: HashMap<Audience, usize>,
+    literals: Vec<Wanted>,
+    by_wanted: HashMap<Wanted, usize>,
     index: Index,
     /// What annotations get; `None` if they are not honoured.
     annotated: Option<Arc<HeaderPolicy>>,
@@ -159,19 +170,19 @@ impl Rules {
         default: &HeaderPolicy,
     ) -> Self {
         let mut literals = Vec::new();
-        let mut by_audience = HashMap::new();
+        let mut by_wanted = HashMap::new();
         let targets = rules
             .iter()
             .map(|rule| {
                 let Action::Attach {
-                    audience: RuleAudience::Literal(audience),
+                    audience: RuleAudience::Literal(wanted),
                     ..
                 } = &rule.action
                 else {
                     return None;
                 };
-                Some(*by_audience.entry(audience.clone()).or_insert_with(|| {
-                    literals.push(audience.clone());
+                Some(*by_wanted.entry(wanted.clone()).or_insert_with(|| {
+                    literals.push(wanted.clone());
                     literals.len() - 1
                 }))
             })
@@ -190,7 +201,7 @@ impl Rules {
             rules,
             targets,
             literals,
-            by_audience,
+            by_wanted,
             index,
             annotated,
             written,
@@ -202,8 +213,8 @@ impl Rules {
         &self.rules
     }
 
-    /// The audiences that are known beforehand, each once.
-    pub fn literals(&self) -> &[Audience] {
+    /// What is known beforehand to be needed, each once.
+    pub fn literals(&self) -> &[Wanted] {
         &self.literals
     }
 
@@ -217,19 +228,18 @@ impl Rules {
         &self.written
     }
 
-    /// The audience of a decision.
-    pub fn audience<'a>(&'a self, target: &'a Target) -> Option<&'a Audience> {
+    /// What a decision asks for.
+    pub fn wanted<'a>(&'a self, target: &'a Target) -> Option<&'a Wanted> {
         match target {
             Target::Literal(index) => self.literals.get(*index),
-            Target::Derived(audience) => Some(audience),
+            Target::Derived(wanted) => Some(wanted),
         }
     }
 
     /// Decides about a request.
     pub fn decide(&self, head: &impl RequestHead) -> Decision {
         if let Some(policy) = &self.annotated
-            && let Some(decision) =
-                annotation::decide(head, |audience| self.target(audience), policy)
+            && let Some(decision) = annotation::decide(head, |wanted| self.target(wanted), policy)
         {
             return decision;
         }
@@ -248,14 +258,14 @@ impl Rules {
         };
         let target = match (self.targets.get(index), audience) {
             (Some(Some(literal)), _) => Target::Literal(*literal),
-            (_, RuleAudience::Literal(audience)) => Target::Derived(audience.clone()),
+            (_, RuleAudience::Literal(wanted)) => Target::Derived(wanted.clone()),
             (_, RuleAudience::Template(template)) => {
                 let segment = template.needs_path().then(|| asked.path()).flatten();
                 match template.derive(
                     asked.authority().map(Authority::as_str),
                     segment.and_then(path::first_segment),
                 ) {
-                    Ok(audience) => self.target(audience),
+                    Ok(audience) => self.target(audience.into()),
                     Err(error) => {
                         return Decision::InvalidAnnotation {
                             source,
@@ -274,10 +284,10 @@ impl Rules {
     }
 
     /// A literal's place, so that one audience never has two homes in the store.
-    fn target(&self, audience: Audience) -> Target {
-        match self.by_audience.get(&audience) {
+    fn target(&self, wanted: Wanted) -> Target {
+        match self.by_wanted.get(&wanted) {
             Some(literal) => Target::Literal(*literal),
-            None => Target::Derived(audience),
+            None => Target::Derived(wanted),
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::audience::Audience;
 use crate::config::Config;
 
 mod properties;
@@ -86,7 +87,7 @@ fn decided(rules: &Rules, head: &Head) -> String {
         Decision::NoRule => "-".to_owned(),
         Decision::Bypass { source } => format!("{source} bypass"),
         Decision::Attach { source, target, .. } => {
-            format!("{source} {}", rules.audience(&target).unwrap())
+            format!("{source} {}", rules.wanted(&target).unwrap().as_str())
         }
         Decision::InvalidAnnotation {
             source, problem, ..
@@ -245,7 +246,7 @@ fn one_audience_in_several_rules_is_one_literal() {
         {"cluster": "c", "audience": "https://y.a.run.app"},
         {"authority": "*.a.run.app", "audience": "https://{authority}"},
     ]));
-    let literals: Vec<&str> = rules.literals().iter().map(Audience::as_str).collect();
+    let literals: Vec<&str> = rules.literals().iter().map(Wanted::as_str).collect();
     assert_eq!(literals, ["https://x.a.run.app", "https://y.a.run.app"]);
     let target = |cluster, authority| match rules.decide(&Head::new(cluster, authority, "/")) {
         Decision::Attach { target, .. } => target,
@@ -256,7 +257,7 @@ fn one_audience_in_several_rules_is_one_literal() {
     assert_eq!(target("z", "y.a.run.app"), Target::Literal(1));
     assert_eq!(
         target("z", "z.a.run.app"),
-        Target::Derived(Audience::parse("https://z.a.run.app").unwrap())
+        Target::Derived(Audience::parse("https://z.a.run.app").unwrap().into())
     );
 }
 
@@ -351,5 +352,5 @@ fn an_annotation_that_holds_no_audience_is_an_error_that_names_its_place() {
     );
     assert!(decided(ClusterDisabled, b"1").contains("is no boolean"));
     assert!(decided(GcpAuthnUrl, b"a\r\nb").contains("control character"));
-    assert!(decided(GcpAuthnMessage, b"\x12\x00").contains("gcp_authn\"] holds no url"));
+    assert!(decided(GcpAuthnMessage, b"\x0a\x00").contains("gcp_authn\"] holds no url"));
 }

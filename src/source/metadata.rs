@@ -1,18 +1,21 @@
-//! The metadata server: one GET, and the body is the token.
+//! The metadata server: one GET, and the body is the ID token, or JSON with the access token.
 //!
 //! Wire format: "Fetching identity and access tokens" in Google Cloud's documentation, and what its
 //! own client libraries do.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
-use super::{Granted, Standing};
-use crate::audience::Audience;
+use super::oauth::{self, retry_after};
+use super::{DATA, Granted, Leg, Order, Standing, Step, no_answer};
 use crate::config::MetadataCredentials;
 use crate::error::{Code, FetchError};
-use crate::http::{Request, Response};
+use crate::http::{CalloutError, Request, Response};
 use crate::token::Token;
+use crate::url::Scheme;
+use crate::wanted::Wanted;
 
 /// The name by which every client knows the server; it refuses requests for other hosts.
 pub const AUTHORITY: &str = "metadata.google.internal";
@@ -20,13 +23,6 @@ pub const AUTHORITY: &str = "metadata.google.internal";
 /// A new GKE Pod's server answers 404 for some seconds: 132 of 485 Pods met it in
 /// googleapis/google-cloud-go#14349.
 const WARMING_UP: Duration = Duration::from_secs(60);
-
-/// RFC 3986's unreserved characters stay; the rest of an audience is data, `&` and `#` included.
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// What marks an answer as the server's own, and a request as not one that a browser was led to make.
 const FLAVOR: &str = "metadata-flavor";
@@ -36,7 +32,7 @@ const NO_FLAVOR: &str = "the metadata server's answer has no \"Metadata-Flavor: 
 /// The credential of the machine that the proxy runs on.
 #[derive(Debug)]
 pub struct Metadata {
-    pub(super) cluster: String,
+    cluster: String,
     service_account: String,
 }
 
@@ -61,46 +57,49 @@ impl Metadata {
     }
 
     /// `format=full` adds `email`, without which policies on the caller's name fail.
-    pub(super) fn request(&self, audience: &Audience, timeout: Duration) -> Request {
-        let audience = utf8_percent_encode(audience.as_str(), QUERY_VALUE);
+    pub(super) fn begin(&self, order: &Order<'_>) -> Step {
+        let what = match order.wanted {
+            Wanted::IdToken(audience) => {
+                let audience = utf8_percent_encode(audience.as_str(), DATA);
+                format!("identity?audience={audience}&format=full")
+            }
+            Wanted::AccessToken(scopes) => {
+                let scopes = scopes.iter().map(|scope| utf8_percent_encode(scope, DATA));
+                let scopes: Vec<String> = scopes.map(|scope| scope.to_string()).collect();
+                format!("token?scopes={}", scopes.join(","))
+            }
+        };
         let account = &self.service_account;
-        Request {
+        let request = Request {
             cluster: self.cluster.clone(),
+            scheme: Scheme::Http,
             method: "GET",
             authority: AUTHORITY.to_owned(),
-            path: format!(
-                "/computeMetadata/v1/instance/service-accounts/{account}/identity?audience={audience}&format=full"
-            ),
-            headers: vec![(FLAVOR, "Google".to_owned())],
+            path: format!("/computeMetadata/v1/instance/service-accounts/{account}/{what}"),
+            headers: vec![(Cow::Borrowed(FLAVOR), "Google".to_owned())],
             body: Vec::new(),
-            timeout,
-        }
+            timeout: order.timeout,
+        };
+        Step::Call(request, Leg::Metadata)
     }
 
     pub(super) fn token(
         &self,
-        response: &Response,
-        audience: &Audience,
-        standing: Standing,
+        answer: Result<Response, CalloutError>,
+        order: &Order<'_>,
     ) -> Result<Granted, FetchError> {
+        let response = &answer.map_err(|error| no_answer(error, &self.cluster, order.standing))?;
         if response.status != 200 {
-            return Err(self.refusal(response, standing));
+            return Err(self.refusal(response, order.standing));
         }
         // GKE has left the flavour out of good answers (googleapis/gcp-metadata#215): a valid token
         // for this audience speaks for itself. Some servers end it with a line break.
-        let body = std::str::from_utf8(&response.body)
-            .unwrap_or_default()
-            .trim_ascii_end();
-        let problem = if body.is_empty() {
-            "an empty answer".to_owned()
-        } else {
-            match Token::id_token(body, audience) {
-                Ok(token) => {
-                    let remark = (!is_google(response)).then_some(NO_FLAVOR);
-                    return Ok(Granted { token, remark });
-                }
-                Err(error) => error.to_string(),
+        let problem = match parse(response, order) {
+            Ok(token) => {
+                let remark = (!is_google(response)).then_some(NO_FLAVOR);
+                return Ok(Granted { token, remark });
             }
+            Err(problem) => problem,
         };
         let whose = if is_google(response) {
             ""
@@ -144,41 +143,68 @@ impl Metadata {
     }
 }
 
-fn is_google(response: &Response) -> bool {
-    response.header(FLAVOR) == Some("Google")
+/// The body is a JWT, or an object with an access token.
+fn parse(response: &Response, order: &Order<'_>) -> Result<Token, String> {
+    let body = str::from_utf8(&response.body).unwrap_or_default();
+    let body = body.trim_ascii_end();
+    if body.is_empty() {
+        return Err("an empty answer".to_owned());
+    }
+    match order.wanted {
+        Wanted::IdToken(audience) => Token::id_token(body, audience).map_err(|it| it.to_string()),
+        Wanted::AccessToken(_) => oauth::object(response, &[], |_, _| None)
+            .and_then(|answer| oauth::access_token(&answer, order.now))
+            .map_err(|error| error.reason),
+    }
 }
 
-/// Seconds only; the other form, a date, needs a clock that agrees with the server's.
-fn retry_after(response: &Response) -> Option<Duration> {
-    response
-        .header("retry-after")?
-        .trim()
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
+fn is_google(response: &Response) -> bool {
+    response.header(FLAVOR) == Some("Google")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audience::Audience;
+    use crate::config::Credentials;
     use crate::error::Class;
     use crate::http::CalloutError;
-    use crate::source::{Leg, Source, Step};
+    use crate::source::{Answer, Leg, Source, Step};
     use crate::time::{Monotonic, Now, UnixTime};
+    use crate::wanted::Scopes;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     const AUDIENCE: &str = "https://a.example.com/?x=1&y=é#z+ %";
 
-    fn source() -> Source {
-        Source::Metadata(Metadata {
-            cluster: "metadata".into(),
-            service_account: "default".into(),
-        })
+    fn source_with(cluster: &str, account: &str) -> Source {
+        let (cluster, service_account) = (Some(cluster.to_owned()), account.to_owned());
+        let credentials = Credentials::Metadata(MetadataCredentials {
+            cluster,
+            service_account,
+        });
+        Source::new(&credentials, &|_| None).unwrap()
     }
 
-    fn audience() -> Audience {
-        Audience::custom(AUDIENCE).unwrap()
+    fn source() -> Source {
+        source_with("metadata", "default")
+    }
+
+    fn audience() -> Wanted {
+        Audience::custom(AUDIENCE).unwrap().into()
+    }
+
+    fn order(wanted: &Wanted, standing: Standing) -> Order<'_> {
+        Order {
+            wanted,
+            bearer: None,
+            timeout: Duration::ZERO,
+            standing,
+            now: Now {
+                monotonic: Monotonic::from_millis(0),
+                unix: UnixTime::from_secs(1000),
+            },
+        }
     }
 
     fn jwt(audience: &str, exp: u64) -> String {
@@ -199,23 +225,30 @@ mod tests {
     const LATE: Standing = Standing {
         age: Duration::from_secs(3600),
         has_succeeded: true,
+        bearer_age: None,
     };
     const EARLY: Standing = Standing {
         age: Duration::from_secs(1),
         has_succeeded: false,
+        bearer_age: None,
     };
 
     fn result(
         answer: Result<Response, CalloutError>,
         standing: Standing,
     ) -> Result<Granted, FetchError> {
-        let now = Now {
-            monotonic: Monotonic::from_millis(0),
-            unix: UnixTime::from_secs(1000),
-        };
-        match source().proceed(Leg::Identity, answer, &audience(), standing, now) {
+        of(&audience(), answer, standing)
+    }
+
+    fn of(
+        wanted: &Wanted,
+        answer: Result<Response, CalloutError>,
+        standing: Standing,
+    ) -> Result<Granted, FetchError> {
+        let answer = Answer::Response(answer);
+        match source().proceed(&Leg::Metadata, answer, &order(wanted, standing)) {
             Step::Done(result) => result,
-            Step::Call(..) => panic!("one leg is all there is"),
+            _ => panic!("one leg is all there is"),
         }
     }
 
@@ -226,14 +259,17 @@ mod tests {
 
     #[test]
     fn the_audience_arrives_whole_whatever_is_in_it() {
-        let Step::Call(request, Leg::Identity) = source().begin(&audience(), Duration::ZERO) else {
+        let Step::Call(request, Leg::Metadata) = source().begin(&order(&audience(), LATE)) else {
             panic!("the first step is a callout")
         };
         assert_eq!(
             request.path,
             "/computeMetadata/v1/instance/service-accounts/default/identity?audience=https%3A%2F%2Fa.example.com%2F%3Fx%3D1%26y%3D%C3%A9%23z%2B%20%25&format=full"
         );
-        assert_eq!(request.headers, [("metadata-flavor", "Google".to_owned())]);
+        assert_eq!(
+            request.headers,
+            [("metadata-flavor".into(), "Google".to_owned())]
+        );
         assert_eq!(
             (request.authority.as_str(), request.method),
             ("metadata.google.internal", "GET")
@@ -385,16 +421,32 @@ mod tests {
 
     #[test]
     fn another_account_or_another_cluster_is_another_credential() {
-        let identity = |cluster: &str, account: &str| {
-            let (cluster, service_account) = (cluster.into(), account.into());
-            Source::Metadata(Metadata {
-                cluster,
-                service_account,
-            })
-            .identity()
-        };
+        let identity = |cluster, account| source_with(cluster, account).identity();
         let here = identity("metadata", "default");
         assert_ne!(here, identity("metadata", "login@x"));
         assert_ne!(here, identity("other", "default"));
+    }
+
+    #[test]
+    fn an_access_token_is_asked_for_with_its_scopes_and_lives_as_long_as_the_server_says() {
+        let wanted = Wanted::from(Scopes::new(["https://s/a", "https://s/b"]).unwrap());
+        let Step::Call(request, _) = source().begin(&order(&wanted, LATE)) else {
+            panic!("the first step is a callout")
+        };
+        assert_eq!(
+            request.path,
+            "/computeMetadata/v1/instance/service-accounts/default/token?scopes=https%3A%2F%2Fs%2Fa,https%3A%2F%2Fs%2Fb"
+        );
+        let good = r#"{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}"#;
+        let granted = of(&wanted, Ok(answer(200, good)), LATE).unwrap();
+        assert_eq!(granted.token.secret(), "ya29.x");
+        assert_eq!(granted.token.expires_at(), UnixTime::from_secs(4599));
+        for body in ["", "ya29.x", "{}", r#"{"access_token":"ya29.x"}"#] {
+            let error = of(&wanted, Ok(answer(200, body)), LATE).unwrap_err();
+            assert_eq!(error.code, Code::MalformedAnswer, "{body}");
+        }
+        let short = r#"{"access_token":"ya29.x","expires_in":20}"#;
+        let error = of(&wanted, Ok(answer(200, short)), LATE).unwrap_err();
+        assert_eq!(error.code, Code::ExpiredToken);
     }
 }

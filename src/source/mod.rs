@@ -1,31 +1,101 @@
 //! Where tokens come from: one module a credential kind.
 //!
-//! A source turns an audience into HTTP exchanges and their answers into a token. It sees no cache,
-//! no waiter, no clock and no retry: those are the authenticator's, the same for every kind.
+//! A source turns what is wanted into a few steps (HTTP exchanges, signatures) and their answers into a
+//! token. It sees no cache, no waiter, no clock and no retry: those are the authenticator's, the same for
+//! every kind.
+//!
+//! A source has one layer or two. The first gives tokens by itself: the metadata server, a key, a
+//! federation. The second, [`impersonation`], asks IAM for another account's tokens, with an access token
+//! of the first as the *bearer*. That one serves all audiences: the authenticator keeps it as it keeps
+//! every token, with a record and a lease of its own ([`Source::bearer`]).
 
+pub mod federation;
+mod impersonation;
+pub mod key;
 pub mod metadata;
+mod new;
+mod oauth;
+mod outline;
+pub mod service_account;
 
 use std::time::Duration;
 
-use crate::audience::Audience;
-use crate::config::Credentials;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use rsa::sha2::{Digest as _, Sha256};
+
+use self::federation::Federation;
+use self::impersonation::Impersonation;
+use self::key::{SignError, SigningInput};
+use self::metadata::Metadata;
+use self::service_account::{ServiceAccount, Unsigned};
 use crate::error::{Code, FetchError};
 use crate::http::{CalloutError, Request, Response};
+use crate::secret::Secret;
 use crate::time::Now;
 use crate::token::Token;
+use crate::wanted::Wanted;
+
+/// What impersonation needs of its bearer, and no more, as Google's own clients have it.
+pub const IAM_SCOPE: &str = "https://www.googleapis.com/auth/iam";
+
+/// RFC 3986's unreserved characters stay; the rest is data, `&`, `+` and `#` included. For a query as for
+/// a form.
+const DATA: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A credential that can be turned into tokens.
 #[derive(Debug)]
-pub enum Source {
-    /// The metadata server of Google Cloud, or one that behaves like it.
-    Metadata(metadata::Metadata),
+pub struct Source {
+    direct: Direct,
+    impersonation: Option<Impersonation>,
+    bearer: Wanted,
+}
+
+/// What gives tokens by itself.
+#[derive(Debug)]
+enum Direct {
+    Metadata(Metadata),
+    ServiceAccount(ServiceAccount),
+    Federation(Federation),
+}
+
+/// One token to get.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// Which.
+    pub wanted: &'a Wanted,
+    /// The access token to ask with, where [`Source::needs_bearer`].
+    pub bearer: Option<&'a Token>,
+    /// For each callout.
+    pub timeout: Duration,
+    /// What is known of the credential.
+    pub standing: Standing,
+    /// For the times in an assertion, and the end of a token that says only how long it lives.
+    pub now: Now,
 }
 
 /// How far an exchange has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Leg {
-    /// The metadata server's `identity`.
-    Identity,
+    /// Nothing has been asked yet.
+    Start,
+    /// The metadata server.
+    Metadata,
+    /// The server of a subject token.
+    Subject,
+    /// The token service, which got this subject token.
+    Sts(Secret),
+    /// The signature of an assertion.
+    Signature(Unsigned),
+    /// The token endpoint.
+    TokenEndpoint,
+    /// IAM's `generate…Token`.
+    Generate,
 }
 
 /// What an exchange needs next.
@@ -33,8 +103,19 @@ pub enum Leg {
 pub enum Step {
     /// This request's answer.
     Call(Request, Leg),
+    /// This text's signature.
+    Sign(SigningInput, Leg),
     /// Nothing more.
     Done(Result<Granted, FetchError>),
+}
+
+/// What came of a step.
+#[derive(Debug)]
+pub enum Answer {
+    /// Of a callout.
+    Response(Result<Response, CalloutError>),
+    /// Of a signature.
+    Signature(Result<Vec<u8>, SignError>),
 }
 
 /// A token, and what an operator should know of how it came.
@@ -46,6 +127,15 @@ pub struct Granted {
     pub remark: Option<&'static str>,
 }
 
+impl From<Token> for Granted {
+    fn from(token: Token) -> Self {
+        Self {
+            token,
+            remark: None,
+        }
+    }
+}
+
 /// What is known of the credential when a callout fails: early trouble is often only early.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
@@ -53,6 +143,8 @@ pub struct Standing {
     pub age: Duration,
     /// Whether the credential ever brought a token in this VM.
     pub has_succeeded: bool,
+    /// How long ago the bearer came, if there is one.
+    pub bearer_age: Option<Duration>,
 }
 
 /// An unknown cluster may still arrive for this long: Envoy gets clusters and listeners from
@@ -60,72 +152,124 @@ pub struct Standing {
 const CLUSTERS_MAY_COME: Duration = Duration::from_secs(30);
 
 impl Source {
-    /// Of the kind that the configuration names.
-    pub fn new(credentials: &Credentials) -> Self {
-        match credentials {
-            Credentials::Metadata(credentials) => {
-                Self::Metadata(metadata::Metadata::new(credentials))
-            }
-        }
-    }
-
     /// Names the credential and where it is asked, for the key of stored tokens. One credential has
     /// one text, two have two; without line breaks inside a part, so that parts can't run together.
     pub fn identity(&self) -> String {
-        match self {
-            Self::Metadata(metadata) => metadata.identity(),
+        match &self.impersonation {
+            Some(account) => format!("{}\n{}", account.identity(), self.direct.identity()),
+            None => self.direct.identity(),
         }
     }
 
     /// The server, as a message to a person names it.
     pub fn server(&self) -> String {
-        match self {
-            Self::Metadata(metadata) => metadata.server(),
+        match &self.impersonation {
+            Some(account) => account.server(),
+            None => self.direct.server(),
         }
     }
 
-    /// The first step towards a token.
-    pub fn begin(&self, audience: &Audience, timeout: Duration) -> Step {
-        match self {
-            Self::Metadata(metadata) => {
-                Step::Call(metadata.request(audience, timeout), Leg::Identity)
-            }
+    /// The access token that this source asks with, and the identity of the credential that gives it.
+    pub fn bearer(&self) -> Option<(&Wanted, String)> {
+        self.impersonation.as_ref()?;
+        Some((&self.bearer, self.direct.identity()))
+    }
+
+    /// Whether [`Order::bearer`] must be there for this.
+    pub fn needs_bearer(&self, wanted: &Wanted) -> bool {
+        match (&self.direct, wanted) {
+            // A key signs access tokens of its own account by itself, in every universe.
+            (Direct::ServiceAccount(direct), Wanted::AccessToken(_)) => self
+                .impersonation
+                .as_ref()
+                .is_some_and(|it| it.account != direct.key.email),
+            _ => self.impersonation.is_some(),
+        }
+    }
+
+    /// The first step towards a token. With a bearer in the order it is IAM's, else the first layer's.
+    pub fn begin(&self, order: &Order<'_>) -> Step {
+        match (&self.impersonation, order.bearer) {
+            (Some(account), Some(bearer)) => account.begin(bearer, order),
+            _ => self.direct.begin(order),
         }
     }
 
     /// The step after an answer.
-    pub fn proceed(
-        &self,
-        leg: Leg,
-        answer: Result<Response, CalloutError>,
-        audience: &Audience,
-        standing: Standing,
-        now: Now,
-    ) -> Step {
-        let result = match (self, leg) {
-            (Self::Metadata(metadata), Leg::Identity) => answer
-                .map_err(|error| no_answer(error, &metadata.cluster, standing))
-                .and_then(|response| metadata.token(&response, audience, standing)),
+    pub fn proceed(&self, leg: &Leg, answer: Answer, order: &Order<'_>) -> Step {
+        let result = match (answer, leg, &self.direct, &self.impersonation) {
+            (Answer::Response(answer), Leg::Metadata, Direct::Metadata(direct), account) => {
+                let result = direct.token(answer, order);
+                // Beside other legs this one needs a name.
+                match account {
+                    Some(_) => result.map_err(|error| error.at("metadata server")),
+                    None => result,
+                }
+            }
+            (Answer::Response(answer), Leg::Subject, Direct::Federation(direct), _) => {
+                return direct.exchange(answer, order);
+            }
+            (Answer::Response(answer), Leg::Sts(subject), Direct::Federation(direct), _) => {
+                direct.token(subject, answer, order)
+            }
+            (Answer::Signature(answer), Leg::Signature(text), Direct::ServiceAccount(it), _) => {
+                return alive(it.signed(text, answer, order), order.now);
+            }
+            (Answer::Response(answer), Leg::TokenEndpoint, Direct::ServiceAccount(direct), _) => {
+                direct.token(answer, order)
+            }
+            (Answer::Response(answer), Leg::Generate, _, Some(account)) => {
+                account.token(answer, order)
+            }
+            _ => Err(oauth::malformed("an answer that was not asked for")),
         };
-        Step::Done(result.and_then(|granted| alive(granted, now)))
+        alive(Step::Done(result), order.now)
+    }
+}
+
+impl Direct {
+    fn identity(&self) -> String {
+        match self {
+            Self::Metadata(direct) => direct.identity(),
+            Self::ServiceAccount(direct) => direct.identity(),
+            Self::Federation(direct) => direct.identity(),
+        }
+    }
+
+    fn server(&self) -> String {
+        match self {
+            Self::Metadata(direct) => direct.server(),
+            Self::ServiceAccount(direct) => direct.server(),
+            Self::Federation(direct) => direct.server(),
+        }
+    }
+
+    fn begin(&self, order: &Order<'_>) -> Step {
+        match self {
+            Self::Metadata(direct) => direct.begin(order),
+            Self::ServiceAccount(direct) => direct.begin(order),
+            Self::Federation(direct) => direct.begin(order),
+        }
     }
 }
 
 /// A server can hand out dead tokens for a while: that is its trouble, not ours to send on.
-fn alive(granted: Granted, now: Now) -> Result<Granted, FetchError> {
-    let token = &granted.token;
+fn alive(step: Step, now: Now) -> Step {
+    let Step::Done(Ok(Granted { token, .. })) = &step else {
+        return step;
+    };
     if token.is_usable(now.unix) {
-        return Ok(granted);
+        return step;
     }
     let expires_at = token.expires_at();
     let when = match expires_at.since(now.unix).as_secs() {
         0 => format!("ended {} s ago", now.unix.since(expires_at).as_secs()),
         left => format!("ends in {left} s"),
     };
-    Err(FetchError::transient(
+    Step::Done(Err(FetchError::transient(
         Code::ExpiredToken,
         format!("it gave a token that {when}; one is used until 30 s before its \"exp\""),
-    ))
+    )))
 }
 
 /// What a callout without an answer means.
@@ -149,8 +293,25 @@ fn no_answer(error: CalloutError, cluster: &str, standing: Standing) -> FetchErr
                 FetchError::permanent(Code::UnknownCluster, reason)
             }
         }
-        CalloutError::TooLarge => {
-            FetchError::permanent(Code::MalformedAnswer, "an answer of more than 64 KiB")
-        }
+        CalloutError::TooLarge => oauth::malformed("an answer of more than 64 KiB"),
     }
+}
+
+/// A server with the cluster that leads to it.
+fn named(server: &str, cluster: &str) -> String {
+    if cluster.is_empty() {
+        server.to_owned()
+    } else {
+        format!("{server} (cluster {cluster:?})")
+    }
+}
+
+/// Tells credentials apart by what must not be shown: SHA-256 over the parts, each with its length.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(hash.finalize())
 }

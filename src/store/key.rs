@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::audience::Audience;
+use crate::wanted::Wanted;
 
 /// Slots for derived audiences. A VM keeps at most 1,000, and what collides only costs a fetch.
 pub const DERIVED_SLOTS: u64 = 1024;
@@ -20,15 +20,15 @@ const PREFIX: &str = "invoker/1";
 pub struct RecordKey {
     /// The name in the store.
     pub name: Box<str>,
-    /// The credential's identity, the callout cluster and the audience: what the record must hold.
+    /// The credential's identity, the callout cluster and what is wanted: what the record must hold.
     pub full: Box<str>,
 }
 
 impl RecordKey {
     /// For an audience that the configuration spells out. `identity` names the credential and where
     /// it is asked; it holds no line break.
-    pub fn literal(identity: &str, audience: &Audience) -> Self {
-        let full = full(identity, audience);
+    pub fn literal(identity: &str, wanted: &Wanted) -> Self {
+        let full = full(identity, wanted);
         Self {
             name: format!("{PREFIX}/token/{full}").into(),
             full,
@@ -36,8 +36,8 @@ impl RecordKey {
     }
 
     /// For an audience that came with a request.
-    pub fn derived(identity: &str, audience: &Audience) -> Self {
-        let full = full(identity, audience);
+    pub fn derived(identity: &str, wanted: &Wanted) -> Self {
+        let full = full(identity, wanted);
         let mut hasher = DefaultHasher::new();
         full.hash(&mut hasher);
         let slot = hasher.finish() % DERIVED_SLOTS;
@@ -53,20 +53,29 @@ pub fn success_key(identity: &str) -> String {
     format!("{PREFIX}/success/{identity}")
 }
 
-/// Neither part holds a line break, so that no two pairs have the same text.
-fn full(identity: &str, audience: &Audience) -> Box<str> {
-    format!("{identity}\n{}", audience.as_str()).into()
+/// No part of an identity holds a line break, and its first part says how many there are: so no two
+/// pairs have the same text.
+fn full(identity: &str, wanted: &Wanted) -> Box<str> {
+    match wanted {
+        Wanted::IdToken(audience) => format!("{identity}\n{}", audience.as_str()),
+        Wanted::AccessToken(scopes) => format!("{identity}\naccess_token\n{}", scopes.as_str()),
+    }
+    .into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audience::Audience;
+    use crate::wanted::Scopes;
 
     #[test]
     fn made_up_hosts_share_a_fixed_number_of_names() {
         let names: std::collections::BTreeSet<_> = (0..20_000)
             .map(|n| {
-                let audience = Audience::parse(&format!("https://h{n}.a.run.app")).unwrap();
+                let audience = Audience::parse(&format!("https://h{n}.a.run.app"))
+                    .unwrap()
+                    .into();
                 RecordKey::derived("metadata", &audience).name
             })
             .collect();
@@ -75,7 +84,7 @@ mod tests {
 
     #[test]
     fn literal_audiences_never_share_a_name_with_derived_ones() {
-        let audience = Audience::parse("https://h.a.run.app").unwrap();
+        let audience = Audience::parse("https://h.a.run.app").unwrap().into();
         let literal = RecordKey::literal("metadata", &audience);
         let derived = RecordKey::derived("metadata", &audience);
         assert_eq!(literal.full, derived.full);
@@ -84,10 +93,19 @@ mod tests {
 
     #[test]
     fn the_credential_is_part_of_the_key() {
-        let audience = Audience::parse("https://h.a.run.app").unwrap();
+        let audience = Audience::parse("https://h.a.run.app").unwrap().into();
         let one = RecordKey::literal("metadata\na@x", &audience);
         let other = RecordKey::literal("metadata\nb@x", &audience);
         assert_ne!(one.full, other.full);
         assert_ne!(one.name, other.name);
+    }
+
+    #[test]
+    fn the_kind_of_token_is_part_of_the_key() {
+        let audience = Wanted::from(Audience::custom("openid").unwrap());
+        let scopes = Wanted::from(Scopes::new(["openid"]).unwrap());
+        let key = |wanted| RecordKey::literal("metadata\nm\ndefault", wanted);
+        assert_ne!(key(&audience).full, key(&scopes).full);
+        assert_ne!(key(&audience).name, key(&scopes).name);
     }
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::RecordKey;
-use crate::audience::Audience;
 use crate::error::{Class, Code};
 use crate::time::{Monotonic, Now, UnixTime};
-use crate::token::{Token, printable};
+use crate::token::{Kind, Token, printable};
+use crate::wanted::Wanted;
 
 /// No lease of ours is longer: the longest callout timeout that a configuration can have, and the
 /// second on top.
@@ -103,14 +103,28 @@ struct Wire {
 
 #[derive(Serialize, Deserialize)]
 struct WireToken {
-    jwt: String,
+    #[serde(flatten)]
+    secret: Secret,
     fetched_at: Monotonic,
     fetched_unix: UnixTime,
 }
 
+/// An ID token says itself when it ends.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Secret {
+    IdToken {
+        jwt: String,
+    },
+    AccessToken {
+        access_token: String,
+        expires_at: UnixTime,
+    },
+}
+
 impl Record {
     /// Reads what lies under `key.name`.
-    pub fn read(bytes: &[u8], key: &RecordKey, audience: &Audience, now: Now) -> Slot {
+    pub fn read(bytes: &[u8], key: &RecordKey, wanted: &Wanted, now: Now) -> Slot {
         let Ok(wire) = serde_json::from_slice::<Wire>(bytes) else {
             return Slot::Ours(Self::default());
         };
@@ -120,7 +134,7 @@ impl Record {
             return if live { Slot::Taken } else { Slot::Replaceable };
         }
         Slot::Ours(Self {
-            token: part::<WireToken>(wire.token).and_then(|token| token.parse(audience, now)),
+            token: part::<WireToken>(wire.token).and_then(|token| token.parse(wanted, now)),
             lease,
             failure: part::<Failure>(wire.failure).and_then(|f| f.plausible(now.monotonic)),
         })
@@ -129,7 +143,7 @@ impl Record {
     /// As it is stored. It holds the token: it goes to the store and nowhere else.
     pub fn write(&self, key: &RecordKey) -> Vec<u8> {
         let token = self.token.as_ref().map(|stored| WireToken {
-            jwt: stored.token.secret().to_owned(),
+            secret: Secret::of(&stored.token),
             fetched_at: stored.fetched_at,
             fetched_unix: stored.fetched_unix,
         });
@@ -145,12 +159,41 @@ impl Record {
 }
 
 impl WireToken {
-    fn parse(self, audience: &Audience, now: Now) -> Option<StoredToken> {
+    fn parse(self, wanted: &Wanted, now: Now) -> Option<StoredToken> {
         Some(StoredToken {
-            token: Token::id_token(&self.jwt, audience).ok()?,
+            token: self.secret.parse(wanted)?,
             fetched_at: self.fetched_at.min(now.monotonic),
             fetched_unix: self.fetched_unix.min(now.unix),
         })
+    }
+}
+
+impl Secret {
+    fn of(token: &Token) -> Self {
+        match token.kind() {
+            Kind::IdToken => Self::IdToken {
+                jwt: token.secret().to_owned(),
+            },
+            Kind::AccessToken => Self::AccessToken {
+                access_token: token.secret().to_owned(),
+                expires_at: token.expires_at(),
+            },
+        }
+    }
+
+    fn parse(&self, wanted: &Wanted) -> Option<Token> {
+        match (self, wanted) {
+            (Self::IdToken { jwt }, Wanted::IdToken(audience)) => Token::id_token(jwt, audience),
+            (
+                Self::AccessToken {
+                    access_token,
+                    expires_at,
+                },
+                Wanted::AccessToken(_),
+            ) => Token::access_token(access_token, *expires_at),
+            _ => return None,
+        }
+        .ok()
     }
 }
 
@@ -187,6 +230,8 @@ fn value<T: Serialize>(part: &Option<T>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audience::Audience;
+    use crate::wanted::Scopes;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -194,8 +239,12 @@ mod tests {
         Audience::parse("https://a.example.com").unwrap()
     }
 
+    fn wanted() -> Wanted {
+        audience().into()
+    }
+
     fn key() -> RecordKey {
-        RecordKey::literal("metadata\nm\ndefault", &audience())
+        RecordKey::literal("metadata\nm\ndefault", &wanted())
     }
 
     fn now() -> Now {
@@ -235,7 +284,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Record {
-        match Record::read(text.as_bytes(), &key(), &audience(), now()) {
+        match Record::read(text.as_bytes(), &key(), &wanted(), now()) {
             Slot::Ours(record) => record,
             other => panic!("{other:?}"),
         }
@@ -245,7 +294,7 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let bytes = full().write(&key());
         assert_eq!(
-            Record::read(&bytes, &key(), &audience(), now()),
+            Record::read(&bytes, &key(), &wanted(), now()),
             Slot::Ours(full())
         );
     }
@@ -315,7 +364,7 @@ mod tests {
 
     #[test]
     fn another_audience_s_record_is_left_alone_while_it_is_being_fetched() {
-        let other = Audience::parse("https://b.example.com").unwrap();
+        let other = Audience::parse("https://b.example.com").unwrap().into();
         let key = RecordKey {
             name: key().name,
             full: "somebody else".into(),
@@ -334,5 +383,43 @@ mod tests {
     fn debug_shows_no_token() {
         let shown = format!("{:?}", full());
         assert!(!shown.contains("e30."), "{shown}");
+    }
+
+    fn access_token() -> (Wanted, RecordKey, Record) {
+        let wanted = Wanted::from(Scopes::new(["https://s/a", "https://s/b"]).unwrap());
+        let key = RecordKey::literal("metadata\nm\ndefault", &wanted);
+        let token = Token::access_token("ya29.x", UnixTime::from_secs(4600)).unwrap();
+        let record = Record {
+            token: Some(StoredToken {
+                token,
+                fetched_at: Monotonic::from_millis(40_000),
+                fetched_unix: UnixTime::from_secs(990),
+            }),
+            ..Record::default()
+        };
+        (wanted, key, record)
+    }
+
+    #[test]
+    fn an_access_token_is_stored_with_its_end() {
+        let (wanted, key, record) = access_token();
+        let bytes = record.write(&key);
+        let text = std::str::from_utf8(&bytes).unwrap();
+        insta::assert_snapshot!(text, @r#"{"key":"metadata\nm\ndefault\naccess_token\nhttps://s/a https://s/b","token":{"access_token":"ya29.x","expires_at":4600000,"fetched_at":40000,"fetched_unix":990000}}"#);
+        assert_eq!(
+            Record::read(&bytes, &key, &wanted, now()),
+            Slot::Ours(record)
+        );
+    }
+
+    #[test]
+    fn one_kind_of_token_is_never_read_as_the_other() {
+        let (wanted, key, record) = access_token();
+        let mut bytes = full().write(&key);
+        let read = Record::read(&bytes, &key, &wanted, now());
+        assert!(matches!(read, Slot::Ours(Record { token: None, .. })));
+        bytes = record.write(&super::tests::key());
+        let read = Record::read(&bytes, &super::tests::key(), &super::tests::wanted(), now());
+        assert!(matches!(read, Slot::Ours(Record { token: None, .. })));
     }
 }

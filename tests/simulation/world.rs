@@ -306,11 +306,15 @@ impl World {
     fn draw_target(&mut self) -> Target {
         if self.chances.flood && self.rng.bool() {
             let host = format!("https://made-up-{}.run.app", self.rng.u32(..3000));
-            return Target::Derived(Audience::parse(&host).unwrap());
+            return Target::Derived(Audience::parse(&host).unwrap().into());
         }
         match self.rng.usize(..LITERALS.len() + DERIVED.len()) {
             literal if literal < LITERALS.len() => Target::Literal(literal),
-            derived => Target::Derived(Audience::parse(DERIVED[derived - LITERALS.len()]).unwrap()),
+            derived => Target::Derived(
+                Audience::parse(DERIVED[derived - LITERALS.len()])
+                    .unwrap()
+                    .into(),
+            ),
         }
     }
 
@@ -318,7 +322,7 @@ impl World {
         let root = self.current[vm];
         let audience = match target {
             Target::Literal(index) => LITERALS[*index].to_owned(),
-            Target::Derived(audience) => audience.to_string(),
+            Target::Derived(wanted) => wanted.as_str().to_owned(),
         };
         let id = RequestId(self.next_request);
         self.next_request += 1;
@@ -458,6 +462,7 @@ impl World {
                         }
                     }
                 }
+                Output::Sign(..) => unreachable!("a metadata server needs no signature"),
                 Output::Wake(peer) => {
                     self.totals.wakes += 1;
                     if self.rng.u32(..100) >= self.chances.dropped_wakes {
@@ -483,13 +488,11 @@ impl World {
             println!("          {line}");
         }
         if let Line::Fetched {
-            audience,
-            expires_at,
-            ..
+            wanted, expires_at, ..
         } = line
         {
             let usable_until = *expires_at - Duration::from_secs(30);
-            self.promises.on_token(audience.as_str(), usable_until);
+            self.promises.on_token(wanted.as_str(), usable_until);
             if usable_until < self.now().unix + Duration::from_secs(1) {
                 // Dead before the news of it is around.
                 return;
@@ -500,7 +503,7 @@ impl World {
                 .values_mut()
                 .flat_map(|root| root.waiting.values_mut())
             {
-                if waiting.audience == audience.as_str() {
+                if waiting.audience == wanted.as_str() {
                     waiting.could_be_served_at.get_or_insert(now);
                 }
             }
@@ -617,12 +620,12 @@ impl World {
         };
         let literals: Vec<_> = LITERALS
             .iter()
-            .map(|text| Audience::parse(text).unwrap())
+            .map(|text| Audience::parse(text).unwrap().into())
             .collect();
         let (seed, started) = (self.rng.u64(..), Monotonic::from_millis(self.monotonic));
         let root = Root {
             authenticator: Authenticator::new(
-                Source::new(&credentials),
+                Source::new(&credentials, &|_| None).unwrap(),
                 settings,
                 &literals,
                 seed,

@@ -88,7 +88,11 @@ fn effective(value: &Value) -> Map<String, Value> {
             .entry(field.clone())
             .or_insert_with(|| default.clone());
     }
-    if let Some(Value::Object(credentials)) = fields.get_mut("credentials") {
+    if let Some(Value::Object(credentials)) = fields.get_mut("credentials")
+        && credentials
+            .get("type")
+            .is_some_and(|kind| kind == "metadata")
+    {
         credentials
             .entry("service_account")
             .or_insert_with(|| "default".into());

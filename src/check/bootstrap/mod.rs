@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Findings;
 use super::configuration;
 use super::node::Node;
-use crate::config::{Config, Credentials, Host};
+use crate::config::{Config, Host};
 
 mod carried;
 mod cluster;
@@ -79,7 +79,7 @@ pub(super) fn check(bootstrap: &Value, file: &Value, file_name: &str, findings: 
         .collect();
     for configured in &all {
         configured.failure_policy(findings);
-        configured.metadata_cluster(findings);
+        configured.callout_clusters(findings);
         match configured.plugin.place {
             Place::Listener(manager) => listener_form::check(configured, manager, findings),
             Place::Cluster(cluster) => upstream_form::check(configured, cluster, &all, findings),
@@ -130,32 +130,21 @@ impl Configured<'_> {
         }
     }
 
-    /// It exists, and speaks what the metadata server speaks.
-    fn metadata_cluster(&self, findings: &mut Findings<'_>) {
-        let Credentials::Metadata(metadata) = &self.config.credentials;
-        let Some(name) = &metadata.cluster else {
-            return;
-        };
-        let place = self.in_configuration("credentials.cluster");
-        let Some(cluster) = self.existing_cluster(name, &place, findings) else {
-            return;
-        };
-        if cluster.transport == Transport::Tls {
-            findings.error(
-                cluster.node.path_of("transport_socket"),
-                format!(
-                    "cluster {name:?} speaks TLS, and the metadata server does not; leave it out"
-                ),
-            );
-        }
-        if let Protocol::Other(path, found) = &cluster.protocol {
-            findings.error(
-                path,
-                format!(
-                    "cluster {name:?} speaks {found}, and the metadata server only HTTP/1.1; write \
-                     explicit_http_config: {{http_protocol_options: {{}}}}, or leave it out"
-                ),
-            );
+    /// They exist, and speak what their servers speak.
+    fn callout_clusters(&self, findings: &mut Findings<'_>) {
+        for field in self.config.credentials.clusters() {
+            let Some(name) = field.name else {
+                continue;
+            };
+            let place = self.in_configuration(&field.path);
+            let Some(cluster) = self.existing_cluster(name, &place, findings) else {
+                continue;
+            };
+            match field.is_plain {
+                Some(true) => metadata_cluster(cluster, findings),
+                Some(false) => secure_callouts(cluster, field.leads_to, findings),
+                None => {}
+            }
         }
     }
 
@@ -214,5 +203,39 @@ impl Configured<'_> {
 
     fn timeout_seconds(&self) -> f64 {
         self.config.timing.timeout.as_secs_f64()
+    }
+}
+
+/// The metadata server speaks HTTP/1.1 in the clear.
+fn metadata_cluster(cluster: &Cluster<'_>, findings: &mut Findings<'_>) {
+    let name = cluster.name;
+    if cluster.transport == Transport::Tls {
+        findings.error(
+            cluster.node.path_of("transport_socket"),
+            format!("cluster {name:?} speaks TLS, and the metadata server does not; leave it out"),
+        );
+    }
+    if let Protocol::Other(path, found) = &cluster.protocol {
+        findings.error(
+            path,
+            format!(
+                "cluster {name:?} speaks {found}, and the metadata server only HTTP/1.1; write \
+                 explicit_http_config: {{http_protocol_options: {{}}}}, or leave it out"
+            ),
+        );
+    }
+}
+
+/// A credential goes there.
+fn secure_callouts(cluster: &Cluster<'_>, leads_to: &str, findings: &mut Findings<'_>) {
+    if let Transport::Plain(reason) = &cluster.transport {
+        findings.error(
+            cluster.node.path(),
+            format!(
+                "cluster {:?} would send credentials to {leads_to} without TLS ({reason}); give it a \
+                 transport_socket with an UpstreamTlsContext (only loopback may go without)",
+                cluster.name
+            ),
+        );
     }
 }

@@ -76,7 +76,7 @@ fn message(request: &Request) -> Result<hyper::Request<Full<Bytes>>, Trouble> {
         .uri(&request.path)
         .header(HOST, &request.authority);
     for (name, value) in &request.headers {
-        message = message.header(*name, value);
+        message = message.header(name.as_ref(), value);
     }
     let body = Full::new(Bytes::from(request.body.clone()));
     message.body(body).map_err(Trouble::Message)

@@ -1,6 +1,6 @@
 //! A process of its own: real clocks, real HTTP, a store that nobody else sees.
 //!
-//! It serves the command, which wants one token for one audience. Everything about a token's life
+//! It serves the command, which wants one token. Everything about a token's life
 //! (retries, pauses, what may pass and what may not) is the core's; here are only its clocks and its
 //! wires.
 
@@ -17,19 +17,19 @@ use tokio::task::JoinSet;
 use self::clock::Clock;
 use self::http::Exchange;
 pub use self::metadata_server::{AddressError, METADATA_HOST, MetadataServer};
-use crate::audience::Audience;
 use crate::authenticator::{Answer, Authenticator, CalloutId, Event, Output, RequestId, Settings};
-use crate::config::{Credentials, MetadataCredentials, Timing};
+use crate::config::Timing;
 use crate::error::Denial;
 use crate::rules::Target;
 use crate::source::Source;
 use crate::store::MemoryStore;
 use crate::token::Token;
+use crate::wanted::Wanted;
 
-/// The only audience of such a host.
-const AUDIENCE: Target = Target::Literal(0);
+/// The only thing that such a host is asked for.
+const WANTED: Target = Target::Literal(0);
 
-/// One credential and one audience in this process, inside of a tokio runtime.
+/// One credential and one wish in this process, inside of a tokio runtime.
 ///
 /// [`Native::ask`] for a token, then wait for what happens with [`Native::next`], which may be
 /// dropped and called again without a loss. The core goes on looking for a token after it has
@@ -52,18 +52,14 @@ pub struct Native {
 pub enum Happening {
     /// The answer to [`Native::ask`].
     Answered(Result<Rc<Token>, Denial>),
-    /// A step in the life of the audience's token.
+    /// A step in the life of the token.
     Event(Event),
 }
 
 impl Native {
-    /// Nothing is sent before the first [`Native::ask`].
-    pub fn new(
-        credentials: &Credentials,
-        audience: Audience,
-        timing: Timing,
-        server: MetadataServer,
-    ) -> Self {
+    /// Nothing is sent before the first [`Native::ask`]. The source is one of credentials without clusters:
+    /// those are names in Envoy's configuration, and here callouts go out as they are.
+    pub fn new(source: Source, wanted: Wanted, timing: Timing, server: MetadataServer) -> Self {
         let settings = Settings {
             timing,
             max_waiting_requests: 1,
@@ -74,9 +70,8 @@ impl Native {
         // For jitter only, and for leases that nobody else takes: any number will do.
         let seed = getrandom::u64().unwrap_or_default();
         let started = clock.now().monotonic;
-        let source = Source::new(&without_cluster(credentials));
         Self {
-            authenticator: Authenticator::new(source, settings, &[audience], seed, started),
+            authenticator: Authenticator::new(source, settings, &[wanted], seed, started),
             server,
             store: MemoryStore::default(),
             clock,
@@ -99,7 +94,7 @@ impl Native {
         let now = self.clock.now();
         let answer = self
             .authenticator
-            .handle_request(request, &AUDIENCE, &self.store, now);
+            .handle_request(request, &WANTED, &self.store, now);
         self.drain();
         let result = match answer {
             Answer::Token(token) => Ok(token),
@@ -176,6 +171,11 @@ impl Native {
                     self.callouts
                         .spawn(async move { (id, http::exchange(&request, &server).await) });
                 }
+                Output::Sign(id, input) => {
+                    let (signature, now) = (input.sign(), self.clock.now());
+                    self.authenticator
+                        .handle_signature(id, signature, &self.store, now);
+                }
                 Output::Resume(request, result) => {
                     if self.pending.take_if(|it| *it == request).is_some() {
                         self.happenings.push_back(Happening::Answered(result));
@@ -187,15 +187,6 @@ impl Native {
             }
         }
     }
-}
-
-/// A cluster is a name in Envoy's configuration; here callouts go out as they are.
-fn without_cluster(credentials: &Credentials) -> Credentials {
-    let Credentials::Metadata(metadata) = credentials;
-    Credentials::Metadata(MetadataCredentials {
-        cluster: None,
-        ..metadata.clone()
-    })
 }
 
 async fn until(due: Option<Instant>) {

@@ -12,13 +12,13 @@ pub(super) fn dispatch(request: &Request) -> Result<u32, CalloutError> {
         (":method", request.method),
         (":authority", request.authority.as_str()),
         (":path", request.path.as_str()),
-        (":scheme", "http"),
+        (":scheme", request.scheme.as_str()),
     ];
     headers.extend(
         request
             .headers
             .iter()
-            .map(|(name, value)| (*name, value.as_str())),
+            .map(|(name, value)| (name.as_ref(), value.as_str())),
     );
     abi::http_call(&request.cluster, &headers, &request.body, request.timeout).map_err(|status| {
         match status {

@@ -18,6 +18,7 @@ mod metrics;
 mod queue;
 mod root;
 mod shared_data;
+mod signing;
 mod stream;
 mod vm;
 

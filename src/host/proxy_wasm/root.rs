@@ -10,13 +10,14 @@ use super::abi::{self, Level};
 use super::metrics::Metrics;
 use super::queue::Queue;
 use super::shared_data::SharedData;
+use super::signing::{self, Jobs, LastSignature};
 use super::stream::Stream;
 use super::{callout, clock};
 use crate::authenticator::{CalloutId, Output, RequestId};
 use crate::error::{Class, Code, Denial};
 use crate::invoker::{Invoker, Plan, Verdict};
 use crate::rules::RequestHead;
-use crate::time::Now;
+use crate::time::{Monotonic, Now};
 
 /// While nothing is due soon.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -38,9 +39,12 @@ pub(super) struct Root {
     invoker: Invoker,
     /// The core's callouts by Envoy's numbers.
     callouts: BTreeMap<u32, CalloutId>,
+    signing: Jobs,
     queue: Queue,
     metrics: Metrics,
     tick: Duration,
+    /// Ticks in between only sign.
+    next_look: Monotonic,
     is_debug: bool,
 }
 
@@ -53,9 +57,11 @@ impl Root {
             id,
             invoker,
             callouts: BTreeMap::new(),
+            signing: Jobs::default(),
             queue: Queue::new(owner),
             metrics: Metrics::define(),
             tick: BUSY_TICK,
+            next_look: Monotonic::from_millis(0),
             is_debug: false,
         }
     }
@@ -151,8 +157,23 @@ impl Root {
     }
 
     /// Time has passed.
-    pub(super) fn on_tick(&mut self) {
+    pub(super) fn on_tick(&mut self, last_signature: &mut LastSignature) {
+        let signature = self.signing.sign_one(last_signature, clock::monotonic);
         let now = clock::now();
+        if let Some((id, signature)) = signature {
+            self.invoker
+                .handle_signature(id, signature, &SharedData, now);
+            self.drain(self.id, now);
+        }
+        if now.monotonic < self.next_look {
+            self.tick_every(BUSY_TICK);
+            return;
+        }
+        self.look_around(now);
+    }
+
+    fn look_around(&mut self, now: Now) {
+        self.next_look = now.monotonic + BUSY_TICK / 2;
         self.is_debug = abi::log_level() <= Level::Debug as u32;
         self.keep_queue(now);
         self.forget_those_who_left();
@@ -195,6 +216,7 @@ impl Root {
                         .invoker
                         .handle_response(id, Err(error), &SharedData, now),
                 },
+                Output::Sign(id, input) => self.signing.push(id, input),
                 Output::Resume(request, result) => {
                     if enter(request) {
                         let mut stream = Stream::default();
@@ -216,7 +238,7 @@ impl Root {
                 }
             }
         }
-        if self.invoker.has_pending() {
+        if self.invoker.has_pending() || !self.signing.is_empty() {
             self.tick_every(BUSY_TICK);
         }
         let _ = abi::set_effective_context(context);
@@ -242,8 +264,13 @@ impl Root {
         Action::Pause
     }
 
-    /// Starting the timer anew on every event would keep it from ever firing.
+    /// Starting the timer anew on every event would keep it from ever firing. As long as something is to
+    /// be signed, it is each turn's.
     fn tick_every(&mut self, period: Duration) {
+        let period = match self.signing.is_empty() {
+            true => period,
+            false => signing::TICK,
+        };
         if self.tick != period {
             self.tick = period;
             self.leave();

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use super::abi::{self, Buffer, Level};
 use super::clock;
 use super::root::{Action, BUSY_TICK, Root};
+use super::signing::LastSignature;
 use crate::config::{Config, Host};
 use crate::host::proxy_wasm_wire::protobuf_struct;
 use crate::invoker::Invoker;
@@ -24,6 +25,7 @@ const NOTE: [u8; 4] = [0; 4];
 #[derive(Debug)]
 pub(super) struct Vm {
     roots: Vec<Root>,
+    last_signature: LastSignature,
     started: Monotonic,
 }
 
@@ -31,6 +33,7 @@ impl Vm {
     pub(super) fn new() -> Self {
         Self {
             roots: Vec::new(),
+            last_signature: LastSignature::never(),
             started: clock::monotonic(),
         }
     }
@@ -77,8 +80,9 @@ impl Vm {
 
     pub(super) fn on_tick(&mut self, root: u32) {
         self.forget_replaced_roots(root);
-        if let Some(root) = self.root(root) {
-            root.on_tick();
+        let roots = &mut self.roots;
+        if let Some(root) = roots.iter_mut().find(|it| it.id() == root) {
+            root.on_tick(&mut self.last_signature);
         }
     }
 
@@ -107,11 +111,22 @@ impl Vm {
         };
         let config = config.and_then(|config| config.for_host(Host::Envoy));
         let config = config.map_err(|errors| errors.to_string())?;
+        let source = config.source(&|name| std::env::var(name).ok());
+        let source = source.map_err(|errors| errors.to_string())?;
+        for path in config.credentials.secrets_in_sight() {
+            abi::log(
+                Level::Warn,
+                &format!(
+                    "invoker: {path} holds a secret, which everybody sees in Envoy's config_dump; write \
+                     {{env: NAME}} and put it into vm_config.environment_variables"
+                ),
+            );
+        }
         leave_note(root)?;
         let seed = random();
         Ok(Root::new(
             root,
-            Invoker::new(config, seed, self.started, BUSY_TICK),
+            Invoker::new(config, source, seed, self.started, BUSY_TICK),
             random(),
         ))
     }

@@ -3,3 +3,4 @@
 
 pub(in crate::host) mod pairs;
 pub(in crate::host) mod protobuf_struct;
+pub(in crate::host) mod sign;

@@ -1,0 +1,230 @@
+//! `type: federation`.
+
+use serde_json::{Map, Value};
+
+use super::cluster;
+use super::file::{self, CredentialFile, Fields, FileKind};
+use super::is_email;
+use crate::config::error::Problems;
+use crate::config::reader;
+use crate::secret::Secret;
+use crate::source::federation::{ExternalAccount, ImpersonatedAccount, Subject, SubjectFormat};
+use crate::source::service_account::DEFAULT_UNIVERSE;
+use crate::url::{Nearness, Url};
+
+/// Another provider's token, exchanged for Google's.
+#[derive(Debug, Clone)]
+pub struct FederationCredentials {
+    /// The `external_account` file.
+    pub config: CredentialFile<ExternalAccount>,
+    /// The Envoy cluster of the token service.
+    pub cluster: Option<String>,
+    /// The Envoy cluster of the subject token's server.
+    pub subject_cluster: Option<String>,
+    /// The Envoy cluster of IAM.
+    pub iam_cluster: Option<String>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(rename = "type")]
+    _kind: String,
+    #[serde(default, deserialize_with = "crate::config::schema::present")]
+    config: Option<Value>,
+    #[serde(default, deserialize_with = "crate::config::schema::present")]
+    cluster: Option<String>,
+    #[serde(default, deserialize_with = "crate::config::schema::present")]
+    subject_cluster: Option<String>,
+    #[serde(default, deserialize_with = "crate::config::schema::present")]
+    iam_cluster: Option<String>,
+}
+
+/// What a proxy can't do, and what does it instead.
+const BESIDE: &str = "run `invoker emulate --credentials FILE` beside the proxy, which can, and write type: metadata";
+
+pub(super) fn read(
+    place: &str,
+    object: Map<String, Value>,
+    problems: &mut Problems,
+) -> Option<FederationCredentials> {
+    let raw: Raw = super::fields(place, object, problems)?;
+    for (field, name) in [
+        ("cluster", &raw.cluster),
+        ("subject_cluster", &raw.subject_cluster),
+        ("iam_cluster", &raw.iam_cluster),
+    ] {
+        cluster::check_name(&format!("{place}.{field}"), name.as_deref(), problems);
+    }
+    Some(FederationCredentials {
+        config: file::read(&format!("{place}.config"), raw.config, problems)?,
+        cluster: raw.cluster,
+        subject_cluster: raw.subject_cluster,
+        iam_cluster: raw.iam_cluster,
+    })
+}
+
+impl FileKind for ExternalAccount {
+    const TYPE: &'static str = "external_account";
+
+    fn read(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
+        let audience = fields.line("audience", problems);
+        let subject_token_type = fields.line("subject_token_type", problems);
+        let token_url = fields.text("token_url", problems);
+        let token_url = token_url
+            .and_then(|text| problems.take("token_url", Url::parse(text, Nearness::Loopback)));
+        for field in ["client_id", "client_secret", "workforce_pool_user_project"] {
+            if fields.0.contains_key(field) {
+                problems.add(
+                    field,
+                    "is for people who log in (workforce pools), which is not supported",
+                );
+            }
+        }
+        let account = match fields.optional_text("service_account_impersonation_url", problems) {
+            Some(text) => account(text, problems).map(Some),
+            None => Some(None),
+        };
+        let subject = match fields.0.get("credential_source") {
+            Some(Value::Object(source)) => subject(source, problems),
+            _ => {
+                problems.add("credential_source", "is missing, or no object");
+                None
+            }
+        };
+        let universe = fields.optional_text("universe_domain", problems);
+        Some(Self {
+            audience: audience?.to_owned(),
+            subject_token_type: subject_token_type?.to_owned(),
+            token_url: token_url?,
+            subject: subject?,
+            account: account?,
+            universe: universe.unwrap_or(DEFAULT_UNIVERSE).to_owned(),
+        })
+    }
+}
+
+fn account(text: &str, problems: &mut Problems) -> Option<ImpersonatedAccount> {
+    const FIELD: &str = "service_account_impersonation_url";
+    let url = problems.take(FIELD, Url::parse(text, Nearness::Loopback))?;
+    let account = url.as_str().strip_suffix(":generateAccessToken");
+    let email = account.and_then(|account| account.rsplit_once('/'));
+    match (account, email) {
+        (Some(account), Some((_, email))) if is_email(email) => Some(ImpersonatedAccount {
+            url: problems.take(FIELD, Url::parse(account, Nearness::Loopback))?,
+            email: email.to_owned(),
+        }),
+        _ => {
+            problems.add(
+                FIELD,
+                "does not end with an account's email and \":generateAccessToken\", as gcloud writes it",
+            );
+            None
+        }
+    }
+}
+
+fn subject(source: &Map<String, Value>, problems: &mut Problems) -> Option<Subject> {
+    const PLACE: &str = "credential_source";
+    let fields = Fields(source);
+    let refused = [
+        ("file", "has a file, and a proxy reads none"),
+        ("executable", "starts a program, and a proxy starts none"),
+        (
+            "environment_id",
+            "is AWS's, whose requests have to be signed by its own rules",
+        ),
+        (
+            "certificate",
+            "is a certificate, which works only with TLS that a proxy's filter can't make",
+        ),
+    ];
+    for (field, why) in refused {
+        if source.contains_key(field) {
+            problems.add(format!("{PLACE}.{field}"), format!("{why}; {BESIDE}"));
+            return None;
+        }
+    }
+    let mut found = Problems::default();
+    let url = fields.text("url", &mut found);
+    let url = url.and_then(|text| found.take("url", Url::parse(text, Nearness::LinkLocal)));
+    let headers = match source.get("headers") {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::Object(headers)) => self::headers(headers, &mut found),
+        Some(other) => {
+            found.add(
+                "headers",
+                format!("found {}, expected an object", reader::kind(other)),
+            );
+            None
+        }
+    };
+    let format = match source.get("format") {
+        None | Some(Value::Null) => Some(SubjectFormat::Text),
+        Some(Value::Object(format)) => self::format(format, &mut found),
+        Some(other) => {
+            found.add(
+                "format",
+                format!("found {}, expected an object", reader::kind(other)),
+            );
+            None
+        }
+    };
+    if let Err(errors) = found.into_result() {
+        problems.append(errors.below(PLACE));
+    }
+    Some(Subject {
+        url: url?,
+        headers: headers?,
+        format: format?,
+    })
+}
+
+/// Names in lower case, as HTTP/2 has them. No value is quoted: it can be a credential.
+fn headers(headers: &Map<String, Value>, problems: &mut Problems) -> Option<Vec<(String, Secret)>> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let is_value = |value: &str| {
+        value
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    };
+    let mut read = Vec::new();
+    for (name, value) in headers {
+        match value {
+            Value::String(value) if is_name(name) && is_value(value) => {
+                read.push((name.to_ascii_lowercase(), Secret::new(value)));
+            }
+            _ => {
+                problems.add("headers", "holds a name or a value that is no header's");
+                return None;
+            }
+        }
+    }
+    Some(read)
+}
+
+fn format(format: &Map<String, Value>, problems: &mut Problems) -> Option<SubjectFormat> {
+    let fields = Fields(format);
+    match fields.optional_text("type", problems).unwrap_or("text") {
+        "text" => Some(SubjectFormat::Text),
+        "json" => match fields.optional_text("subject_token_field_name", problems) {
+            Some(field) if !field.is_empty() => Some(SubjectFormat::Json(field.to_owned())),
+            _ => {
+                problems.add(
+                    "format.subject_token_field_name",
+                    "is missing; the token is in a field of the JSON",
+                );
+                None
+            }
+        },
+        _ => {
+            problems.add("format.type", "is neither \"text\" nor \"json\"");
+            None
+        }
+    }
+}

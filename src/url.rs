@@ -1,0 +1,215 @@
+//! The URLs of servers that Invoker asks for tokens: `https`, or a server so near that nobody else can
+//! listen.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// Where a request goes, taken apart as a request needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Url {
+    text: String,
+    scheme: Scheme,
+    authority_end: usize,
+}
+
+/// How a server is reached. In Envoy the cluster decides; elsewhere this does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// How near a server must be to be asked in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nearness {
+    /// On this machine.
+    Loopback,
+    /// On this machine, or a metadata server in its own (Azure's is `http://169.254.169.254`).
+    LinkLocal,
+}
+
+/// Why a text is not the URL of a server that may get a credential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// No URL at all.
+    #[error("is no URL; write it as in \"https://oauth2.googleapis.com/token\"")]
+    Malformed,
+    /// A password, or something that looks like one, in the authority.
+    #[error("has user information in front of its host; leave it out")]
+    UserInformation,
+    /// Plain HTTP to elsewhere.
+    #[error(
+        "begins with \"http://\", and a credential would go there in the clear; write \"https://\""
+    )]
+    Insecure,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl Url {
+    /// Takes a URL with a host, and perhaps a port, a path and a query.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or it is `http` and not near enough.
+    pub fn parse(text: &str, nearness: Nearness) -> Result<Self, UrlError> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("https", rest)) => (Scheme::Https, rest),
+            Some(("http", rest)) => (Scheme::Http, rest),
+            _ => return Err(UrlError::Malformed),
+        };
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
+            return Err(UrlError::Malformed);
+        }
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        if authority.contains('@') {
+            return Err(UrlError::UserInformation);
+        }
+        let host = host(authority).ok_or(UrlError::Malformed)?;
+        if scheme == Scheme::Http && !is_near(host, nearness) {
+            return Err(UrlError::Insecure);
+        }
+        Ok(Self {
+            authority_end: text.len() - rest.len() + authority.len(),
+            text: text.to_owned(),
+            scheme,
+        })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How it is reached.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &str {
+        let start = self.scheme.as_str().len() + "://".len();
+        self.text.get(start..self.authority_end).unwrap_or_default()
+    }
+
+    /// Path and query.
+    pub fn path(&self) -> String {
+        let path = self.text.get(self.authority_end..).unwrap_or_default();
+        if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("/{path}")
+        }
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+/// The host of an authority whose port, if there is one, is a number.
+fn host(authority: &str) -> Option<&str> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (
+                host,
+                port.strip_prefix(':').or(port.is_empty().then_some("0"))?,
+            )
+        }
+        None => authority.split_once(':').unwrap_or((authority, "0")),
+    };
+    let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    port.parse::<u16>().ok()?;
+    (!host.is_empty() && host.bytes().all(of_a_host)).then_some(host)
+}
+
+fn is_near(host: &str, nearness: Nearness) -> bool {
+    let is_link_local = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    match host.parse::<IpAddr>() {
+        Ok(address) => {
+            address.is_loopback() || (nearness == Nearness::LinkLocal && is_link_local(address))
+        }
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Url, UrlError> {
+        Url::parse(text, Nearness::Loopback)
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        for (text, authority, path) in [
+            (
+                "https://oauth2.googleapis.com/token",
+                "oauth2.googleapis.com",
+                "/token",
+            ),
+            ("https://a.b:8443", "a.b:8443", "/"),
+            ("https://a.b?x=1", "a.b", "/?x=1"),
+            ("https://a.b/c?d=http://e@f", "a.b", "/c?d=http://e@f"),
+            ("http://127.0.0.1:80/x", "127.0.0.1:80", "/x"),
+            ("http://[::1]:80/x", "[::1]:80", "/x"),
+            ("http://localhost/", "localhost", "/"),
+        ] {
+            let url = parse(text).unwrap();
+            assert_eq!((url.authority(), url.path().as_str()), (authority, path));
+            assert_eq!(url.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn only_near_servers_are_asked_in_the_clear() {
+        for text in [
+            "http://a.b/",
+            "http://10.0.0.1/",
+            "http://169.254.169.254/x",
+            "http://127.0.0.1.evil.example/",
+        ] {
+            assert_eq!(parse(text), Err(UrlError::Insecure), "{text}");
+        }
+        assert!(Url::parse("http://169.254.169.254/x", Nearness::LinkLocal).is_ok());
+        assert!(Url::parse("http://10.0.0.1/x", Nearness::LinkLocal).is_err());
+    }
+
+    #[test]
+    fn anything_else_is_no_url() {
+        for text in [
+            "",
+            "a.b",
+            "ftp://a.b",
+            "https://",
+            "https:///x",
+            "https://a b/",
+            "https://a.b:x/",
+            "https://a.b/\r\nx",
+            "https://a.b/#x",
+            "https://[a.b]/",
+            "https://a:1:2/",
+        ] {
+            assert_eq!(parse(text), Err(UrlError::Malformed), "{text}");
+        }
+        assert_eq!(parse("https://u:p@a.b/"), Err(UrlError::UserInformation));
+    }
+}
