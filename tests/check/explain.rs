@@ -116,6 +116,7 @@ fn every_way_to_treat_a_callers_credential_is_explained() {
       "callouts": [
         {
           "method": "GET",
+          "scheme": "http",
           "authority": "metadata.google.internal",
           "path": "/computeMetadata/v1/instance/service-accounts/login@demo.iam.gserviceaccount.com/identity?audience=my-iap-client-id.apps.googleusercontent.com&format=full",
           "cluster": "metadata",

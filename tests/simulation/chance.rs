@@ -5,8 +5,11 @@
 
 use fastrand::Rng;
 
+use crate::kinds::Kind;
+
 #[derive(Debug)]
 pub(crate) struct Chances {
+    pub(crate) kind: Kind,
     pub(crate) workers: usize,
     /// Of 100 swaps, so many are lost although nobody else wrote.
     pub(crate) lost_swaps: u32,
@@ -36,6 +39,7 @@ impl Chances {
         let often = |rng: &mut Rng| rng.u8(..100) < 40;
         let rarely = |rng: &mut Rng| rng.u8(..100) < 15;
         Self {
+            kind: Kind::draw(rng),
             workers: rng.usize(1..=8),
             lost_swaps: if often(rng) { rng.u32(1..30) } else { 0 },
             dropped_wakes: if often(rng) { rng.u32(1..100) } else { 0 },

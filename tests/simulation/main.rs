@@ -16,6 +16,7 @@
 )]
 
 mod chance;
+mod kinds;
 mod promises;
 mod server;
 mod store;

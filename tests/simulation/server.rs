@@ -1,9 +1,13 @@
-//! The metadata server: well, or ill in one of many ways.
+//! The servers: well, or one of them or all ill in one of many ways.
+
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fastrand::Rng;
 use invoker::http::{CalloutError, Response};
+
+use crate::kinds::{Asked, Leg};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
@@ -25,9 +29,19 @@ pub(crate) enum Mood {
     /// The first token of this mood again and again.
     SameAgain,
     TooLarge,
+    /// All access tokens of before are refused.
+    Revokes,
 }
 
-const ILL: [Mood; 16] = [
+/// Who is ill.
+#[derive(Clone, Copy, Debug)]
+enum Ill {
+    All,
+    OfTheBearer,
+    OfTheAudiences,
+}
+
+const ILL: [Mood; 17] = [
     Mood::Slow,
     Mood::Hangs,
     Mood::Refuses,
@@ -44,12 +58,16 @@ const ILL: [Mood; 16] = [
     Mood::Expired,
     Mood::ShortLived,
     Mood::SameAgain,
+    Mood::Revokes,
 ];
 
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) mood: Mood,
     pub(crate) lifetime: u64,
+    ill: Ill,
+    /// Access tokens, with the moment of their end in seconds of the clock that nobody sets.
+    issued: BTreeMap<String, u64>,
     same: Option<(String, u64)>,
     serial: u64,
 }
@@ -65,28 +83,43 @@ impl Server {
         Self {
             mood: Mood::Well,
             lifetime,
+            ill: Ill::All,
+            issued: BTreeMap::new(),
             same: None,
             serial: 0,
         }
     }
 
     pub(crate) fn fall_ill(&mut self, rng: &mut Rng) {
+        self.ill = rng
+            .choice([Ill::All, Ill::OfTheBearer, Ill::OfTheAudiences])
+            .unwrap();
         self.mood = if rng.u8(..17) == 0 {
             Mood::TooLarge
         } else {
             rng.choice(ILL).unwrap()
         };
         self.same = None;
+        if self.mood == Mood::Revokes {
+            self.issued.clear();
+        }
     }
 
     pub(crate) fn reply(
         &mut self,
-        audience: &str,
+        asked: &Asked,
         unix_secs: u64,
+        steady_secs: u64,
         timeout: u64,
         rng: &mut Rng,
     ) -> Reply {
-        let after = match self.mood {
+        let is_ill = match self.ill {
+            Ill::All => true,
+            Ill::OfTheBearer => asked.leg.is_of_a_bearer(),
+            Ill::OfTheAudiences => !asked.leg.is_of_a_bearer(),
+        };
+        let mood = if is_ill { self.mood } else { Mood::Well };
+        let after = match mood {
             Mood::Slow => rng.u64(1000..timeout + 500),
             Mood::Hangs => timeout + 1,
             Mood::NoHealthyEndpoint => 0,
@@ -99,8 +132,10 @@ impl Server {
             };
         }
         let life = self.lifetime;
-        let answer = match self.mood {
-            Mood::Well | Mood::Slow | Mood::Hangs => Ok(self.good(audience, unix_secs + life)),
+        let mut good = |life: i64| self.good(asked, life, unix_secs, steady_secs);
+        let whole = i64::try_from(life).unwrap();
+        let answer = match mood {
+            Mood::Well | Mood::Slow | Mood::Hangs | Mood::Revokes => Ok(good(whole)),
             Mood::Refuses => Err(CalloutError::Unreachable),
             Mood::NoHealthyEndpoint => Err(CalloutError::Unavailable),
             Mood::TooLarge => Err(CalloutError::TooLarge),
@@ -114,35 +149,77 @@ impl Server {
             }
             Mood::ErrorPage => Ok(response(200, "<html>Sorry</html>")),
             Mood::EmptyBody => Ok(response(200, "")),
-            Mood::NoExpiry => Ok(response(200, &jwt(&format!(r#"{{"aud":"{audience}"}}"#)))),
-            Mood::WrongAudience => Ok(self.good("https://somebody.else", unix_secs + life)),
-            Mood::Expired => Ok(self.good(audience, unix_secs.saturating_sub(5))),
-            Mood::ShortLived => Ok(self.good(audience, unix_secs + 40)),
+            Mood::NoExpiry => Ok(token(
+                asked,
+                |audience| format!(r#"{{"aud":"{audience}"}}"#),
+                None,
+            )),
+            Mood::WrongAudience => {
+                let other = Asked {
+                    what: "https://somebody.else".to_owned(),
+                    ..asked.clone()
+                };
+                Ok(self.good(&other, whole, unix_secs, steady_secs))
+            }
+            Mood::Expired => Ok(good(-5)),
+            Mood::ShortLived => Ok(good(40)),
             Mood::SameAgain => {
                 let (_, exp) = match &self.same {
-                    Some(same) if same.0 == audience => same.clone(),
-                    _ => (audience.to_owned(), unix_secs + life),
+                    Some(same) if same.0 == asked.what => same.clone(),
+                    _ => (asked.what.clone(), unix_secs + life),
                 };
-                self.same = Some((audience.to_owned(), exp));
-                Ok(response(
-                    200,
-                    &jwt(&format!(r#"{{"aud":"{audience}","exp":{exp}}}"#)),
-                ))
+                self.same = Some((asked.what.clone(), exp));
+                let left = exp.saturating_sub(unix_secs);
+                self.issued.insert("at-same".to_owned(), steady_secs + left);
+                let claims = |audience: &str| format!(r#"{{"aud":"{audience}","exp":{exp}}}"#);
+                Ok(token(asked, claims, Some(("at-same", left))))
             }
         };
         Reply { after, answer }
     }
 
-    fn good(&mut self, audience: &str, exp: u64) -> Response {
+    /// A token that lives for so many seconds from now, if what was shown is good.
+    fn good(&mut self, asked: &Asked, life: i64, unix_secs: u64, steady_secs: u64) -> Response {
+        match asked.leg {
+            Leg::Sts if !asked.shown.as_ref().unwrap().starts_with("subject-") => {
+                return response(400, r#"{"error":"invalid_grant"}"#);
+            }
+            Leg::Generate => {
+                let shown = asked.shown.as_ref().unwrap();
+                // Self-signed ones are known by their look, and end by themselves.
+                let is_good = self.issued.get(shown).is_some_and(|end| steady_secs < *end);
+                if !is_good && !shown.starts_with("eyJ") {
+                    return response(401, r#"{"error":{"status":"UNAUTHENTICATED"}}"#);
+                }
+            }
+            _ => {}
+        }
         self.serial += 1;
-        response(
-            200,
-            &jwt(&format!(
-                r#"{{"aud":"{audience}","exp":{exp},"n":{}}}"#,
-                self.serial
-            )),
-        )
+        let serial = self.serial;
+        let left = u64::try_from(life).unwrap_or(0);
+        let secret = format!("at-{serial}");
+        self.issued.insert(secret.clone(), steady_secs + left);
+        let exp = unix_secs.saturating_add_signed(life);
+        let claims = |audience: &str| format!(r#"{{"aud":"{audience}","exp":{exp},"n":{serial}}}"#);
+        token(asked, claims, Some((&secret, left)))
     }
+}
+
+/// An answer of the form that the leg has.
+fn token(asked: &Asked, claims: impl Fn(&str) -> String, access: Option<(&str, u64)>) -> Response {
+    let id_token = jwt(&claims(&asked.what));
+    let body = match asked.leg {
+        Leg::Identity => id_token,
+        Leg::TokenEndpoint => format!(r#"{{"id_token":"{id_token}"}}"#),
+        Leg::Generate => format!(r#"{{"token":"{id_token}"}}"#),
+        Leg::Subject => format!("subject-{}", asked.what.len()),
+        Leg::MetadataToken | Leg::Sts => match access {
+            Some((secret, left)) => format!(r#"{{"access_token":"{secret}","expires_in":{left}}}"#),
+            None => r#"{"access_token":"at"}"#.to_owned(),
+        },
+        Leg::Signature => unreachable!("no server signs"),
+    };
+    response(200, &body)
 }
 
 fn response(status: u16, body: &str) -> Response {

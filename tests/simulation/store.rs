@@ -39,7 +39,9 @@ impl SimulatedStore {
             2 => text.get(..text.len() / 2).unwrap_or_default().to_owned(),
             3 => text.replace("\"until\":", "\"until\":99999999999"),
             4 => text.replace("\"not_before\":", "\"not_before\":99999999999"),
-            5 => text.replace("\"jwt\":\"", "\"jwt\":\"x"),
+            5 => text
+                .replace("\"jwt\":\"", "\"jwt\":\"x")
+                .replace("\"access_token\":\"", "\"access_token\":\"x"),
             _ => text.replace("\"fetched_at\":", "\"fetched_at\":9999999"),
         };
         self.inner.overwrite(key, vandalised.as_bytes());

@@ -9,15 +9,18 @@ use fastrand::Rng;
 use invoker::audience::Audience;
 use invoker::authenticator::{
     Answer, Authenticator, CalloutId, Event as Line, MAX_IN_FLIGHT, Output, RequestId, Settings,
+    SignatureId,
 };
-use invoker::config::{Config, Timing};
+use invoker::config::Timing;
 use invoker::http::{CalloutError, Request, Response};
 use invoker::rules::Target;
 use invoker::source::Source;
+use invoker::source::key::SigningInput;
 use invoker::store::{DERIVED_SLOTS, PeerId};
 use invoker::time::{Monotonic, Now, UnixTime};
 
 use crate::chance::Chances;
+use crate::kinds::{Asked, BEARER};
 use crate::promises::Promises;
 use crate::server::{Mood, Server};
 use crate::store::SimulatedStore;
@@ -29,6 +32,8 @@ const MAX_WAITING: usize = 20;
 /// The host's ticks: how late it may notice that something is due.
 const LATENESS: u64 = 100;
 const IDLE_TICK: u64 = 1000;
+/// The longest that a host takes to sign, with the others that it signs before.
+const SIGNING: u64 = 200;
 /// The longest that a wake-up takes.
 const WAKE_DELAY: u64 = 20;
 /// What the longest backoff and the last bad token can cost once the server is well again.
@@ -79,6 +84,11 @@ enum Event {
         root: u64,
         callout: u64,
         reply: usize,
+    },
+    Signature {
+        root: u64,
+        signature: u64,
+        sent: usize,
     },
     Wake {
         peer: u32,
@@ -235,6 +245,22 @@ impl World {
                     now,
                 );
                 self.drain(root);
+            }
+            Event::Signature {
+                root,
+                signature,
+                sent,
+            } => {
+                let now = self.now();
+                if let Some(state) = self.roots.get_mut(&root) {
+                    self.promises.on_answer(sent);
+                    let signed = Ok(b"signature".to_vec());
+                    let id = SignatureId(signature);
+                    state
+                        .authenticator
+                        .handle_signature(id, signed, &self.store, now);
+                    self.drain(root);
+                }
             }
             Event::Wake { peer } => {
                 if let Some(root) = self.roots.get_mut(&u64::from(peer)) {
@@ -462,7 +488,7 @@ impl World {
                         }
                     }
                 }
-                Output::Sign(..) => unreachable!("a metadata server needs no signature"),
+                Output::Sign(id, input) => self.sign(root, id, &input),
                 Output::Wake(peer) => {
                     self.totals.wakes += 1;
                     if self.rng.u32(..100) >= self.chances.dropped_wakes {
@@ -512,24 +538,18 @@ impl World {
 
     fn callout(&mut self, root: u64, id: CalloutId, request: &Request) {
         self.totals.callouts += 1;
-        let query = request.path.split_once("?audience=").unwrap().1;
-        let audience = query.split('&').next().unwrap();
-        let audience = percent_encoding::percent_decode_str(audience)
-            .decode_utf8()
-            .unwrap()
-            .into_owned();
-        // Made-up hosts push derived audiences out of their slots, and then each VM fetches its own.
-        let has_own_record = !self.chances.flood || LITERALS.contains(&audience.as_str());
-        let exact = self.chances.records_are_ours() && has_own_record;
-        let sent =
-            self.promises
-                .on_callout(&audience, self.monotonic, self.monotonic + LEASE, exact);
+        let asked = Asked::callout(request);
+        let sent = self.sent(&asked);
         let state = self.roots.get_mut(&root).unwrap();
         state.flights.insert(id, sent);
         state.in_flight += 1;
-        let reply = self
-            .server
-            .reply(&audience, self.unix / 1000, CALLOUT_TIMEOUT, &mut self.rng);
+        let reply = self.server.reply(
+            &asked,
+            self.unix / 1000,
+            self.monotonic / 1000,
+            CALLOUT_TIMEOUT,
+            &mut self.rng,
+        );
         let event = Event::Answer {
             root,
             callout: id.0,
@@ -544,6 +564,30 @@ impl World {
             self.schedule(after, event.clone());
         }
         self.schedule(reply.after, event);
+    }
+
+    fn sign(&mut self, root: u64, id: SignatureId, input: &SigningInput) {
+        let sent = self.sent(&Asked::signature(input));
+        let after = self.rng.u64(1..SIGNING);
+        let signature = id.0;
+        self.schedule(
+            after,
+            Event::Signature {
+                root,
+                signature,
+                sent,
+            },
+        );
+    }
+
+    fn sent(&mut self, asked: &Asked) -> usize {
+        // Made-up hosts push derived audiences out of their slots, and then each VM fetches its own.
+        let is_derived = self.chances.flood && !LITERALS.contains(&asked.what.as_str());
+        let has_own_record = !is_derived || asked.what == BEARER;
+        let exact = self.chances.records_are_ours() && has_own_record;
+        let (now, is_first) = (self.monotonic, asked.leg.is_first());
+        self.promises
+            .on_callout(&asked.what, now, now + LEASE, is_first, exact)
     }
 
     /// What must hold after every step.
@@ -579,8 +623,8 @@ impl World {
                 );
             }
         }
-        // The last one: that the credential works.
-        let most = DERIVED_SLOTS as usize + LITERALS.len() + 1;
+        // The last two: that the credential works, and the bearer.
+        let most = DERIVED_SLOTS as usize + LITERALS.len() + 2;
         assert!(
             self.store.len() <= most,
             "{} keys in the store",
@@ -605,9 +649,7 @@ impl World {
     fn add_root(&mut self, vm: usize) -> u64 {
         let id = self.next_root;
         self.next_root += 1;
-        let configuration = r#"{"credentials": {"type": "metadata", "cluster": "metadata"},
-            "audiences": [{"cluster": "x", "audience": "https://x.example.com"}]}"#;
-        let credentials = Config::from_json(configuration).unwrap().credentials;
+        let credentials = self.chances.kind.credentials();
         let settings = Settings {
             timing: Timing {
                 timeout: Duration::from_millis(TIMEOUT),
