@@ -315,3 +315,6 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     }
     URL_SAFE_NO_PAD.encode(hash.finalize())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

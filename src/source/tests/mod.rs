@@ -1,0 +1,125 @@
+//! Each kind's exchanges, to the letter: what is sent, and what the answers mean.
+
+mod federation;
+mod impersonation;
+pub(crate) mod key_file;
+mod secrets;
+mod service_account;
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::{Answer, Leg, Order, Source, Standing, Step};
+use crate::audience::Audience;
+use crate::config::Config;
+use crate::error::{Class, FetchError};
+use crate::http::{CalloutError, Request, Response};
+use crate::time::{Monotonic, Now, UnixTime};
+use crate::token::Token;
+use crate::wanted::{Scopes, Wanted};
+
+const AUDIENCE: &str = "https://profiles.example.com/?a=b&c";
+const ACCOUNT: &str = "caller@project.iam.gserviceaccount.com";
+const NOW: UnixTime = UnixTime::from_secs(1_790_000_000);
+
+fn source(credentials: Value) -> Source {
+    config(credentials).source(&|_| None).unwrap()
+}
+
+fn config(credentials: Value) -> Config {
+    let config = json!({
+        "credentials": credentials,
+        "audiences": [{"cluster": "x", "audience": "https://x.example.com"}],
+    });
+    Config::from_value(config).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn id_token() -> Wanted {
+    Audience::custom(AUDIENCE).unwrap().into()
+}
+
+fn access_token() -> Wanted {
+    Scopes::new(["https://s/a", "https://s/b"]).unwrap().into()
+}
+
+fn order(wanted: &Wanted) -> Order<'_> {
+    Order {
+        wanted,
+        bearer: None,
+        timeout: Duration::from_secs(4),
+        standing: Standing {
+            age: Duration::from_secs(3600),
+            has_succeeded: true,
+            bearer_age: None,
+        },
+        now: Now {
+            monotonic: Monotonic::from_millis(0),
+            unix: NOW,
+        },
+    }
+}
+
+fn bearer() -> Token {
+    Token::access_token("ya29.bearer", NOW + Duration::from_secs(3600)).unwrap()
+}
+
+fn call(step: Step) -> (Request, Leg) {
+    match step {
+        Step::Call(request, leg) => (request, leg),
+        other => panic!("no callout: {other:?}"),
+    }
+}
+
+fn done(step: Step) -> Result<Token, FetchError> {
+    match step {
+        Step::Done(result) => result.map(|granted| granted.token),
+        other => panic!("more to do: {other:?}"),
+    }
+}
+
+fn answer(status: u16, body: &str) -> Answer {
+    Answer::Response(Ok(Response {
+        status,
+        headers: Vec::new(),
+        body: body.as_bytes().to_vec(),
+    }))
+}
+
+fn lost() -> Answer {
+    Answer::Response(Err(CalloutError::Unreachable))
+}
+
+/// A line that says all about a failure.
+fn told(step: Step) -> String {
+    let error = done(step).unwrap_err();
+    let class = match error.class {
+        Class::Transient => "may pass",
+        Class::Permanent => "needs a person",
+    };
+    format!("{} ({class}): {}", error.code.as_str(), error.reason)
+}
+
+/// A request as it goes over the wire.
+fn wire(request: &Request) -> String {
+    let head = format!(
+        "{} {}://{}{} through {:?}",
+        request.method,
+        request.scheme.as_str(),
+        request.authority,
+        request.path,
+        request.cluster
+    );
+    let headers = request.headers.iter();
+    let headers = headers.map(|(name, value)| format!("{name}: {value}"));
+    let body = String::from_utf8(request.body.clone()).unwrap();
+    let lines: Vec<_> = [head].into_iter().chain(headers).chain([body]).collect();
+    lines.join("\n").trim_end().to_owned()
+}
+
+fn jwt(audience: &str) -> String {
+    let claims = json!({"aud": audience, "exp": NOW.as_secs() + 3600, "email": ACCOUNT});
+    format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}

@@ -1,0 +1,177 @@
+//! Whatever goes wrong, and however much a server repeats of what it was sent: no key, assertion, subject
+//! token, access token or ID token is in what people get to see.
+
+use super::key_file::{key_file, pem};
+use super::*;
+use crate::authenticator::{Answer as Verdict, Authenticator, Output, RequestId, Settings};
+use crate::config::Timing;
+use crate::rules::Target;
+use crate::store::MemoryStore;
+
+const SUBJECT: &str = "the-subject-token";
+const BEARER: &str = "the-access-token";
+
+/// Plays a request through an authenticator whose servers answer as `reply` does, and notes everything
+/// that can be seen: `Debug` of all there is, events and denials.
+fn seen(credentials: Value, reply: impl Fn(&Request) -> (u16, String)) -> (String, Vec<String>) {
+    let config = config(credentials);
+    let mut seen = vec![format!("{config:?}")];
+    let mut secrets = Vec::new();
+    let source = config.source(&|_| None).unwrap();
+    let settings = Settings {
+        timing: Timing::default(),
+        max_waiting_requests: 1,
+        prefetch: false,
+        lateness: Duration::ZERO,
+    };
+    let literals = config.rules.literals();
+    let started = Monotonic::from_millis(0);
+    let mut authenticator = Authenticator::new(source, settings, literals, 1, started);
+    let store = MemoryStore::default();
+    let now = |millis| Now {
+        monotonic: Monotonic::from_millis(millis),
+        unix: NOW,
+    };
+    let answer = authenticator.handle_request(RequestId(1), &Target::Literal(0), &store, now(0));
+    assert!(matches!(answer, Verdict::Pending), "{answer:?}");
+    for millis in [0, 200, 10_000] {
+        authenticator.handle_timeout(&store, now(millis));
+        while let Some(output) = authenticator.poll_output() {
+            seen.push(format!("{output:?} {authenticator:?}"));
+            match output {
+                Output::Callout(id, request) => {
+                    secrets.push(String::from_utf8(request.body.clone()).unwrap());
+                    let (status, body) = reply(&request);
+                    let response = Response {
+                        status,
+                        headers: Vec::new(),
+                        body: body.into_bytes(),
+                    };
+                    seen.push(format!("{response:?}"));
+                    authenticator.handle_response(id, Ok(response), &store, now(millis));
+                }
+                Output::Sign(id, input) => {
+                    let signature = input.sign();
+                    authenticator.handle_signature(id, signature, &store, now(millis));
+                }
+                Output::Resume(_, result) => seen.push(format!("{result:?}")),
+                Output::Event(event) => seen.push(format!("{event} {event:?}")),
+                Output::Wake(_) => {}
+            }
+        }
+    }
+    (seen.join("\n"), secrets)
+}
+
+/// What no line may hold: the longest pieces of each secret.
+fn assert_hidden(seen: &str, secrets: &[&str]) {
+    for secret in secrets {
+        assert!(!seen.contains(secret), "{secret} is in: {seen}");
+    }
+}
+
+fn key_credentials() -> Value {
+    json!({"type": "service_account_key", "cluster": "oauth2", "key": key_file()})
+}
+
+#[test]
+fn neither_a_key_nor_an_assertion_nor_the_id_token_is_seen() {
+    let replies: [&dyn Fn(&Request) -> (u16, String); 3] = [
+        &|_| {
+            (
+                200,
+                json!({"id_token": jwt("https://x.example.com")}).to_string(),
+            )
+        },
+        &|request| {
+            let said = String::from_utf8(request.body.clone()).unwrap();
+            (
+                400,
+                json!({"error": "invalid_grant", "error_description": said}).to_string(),
+            )
+        },
+        &|request| (200, String::from_utf8(request.body.clone()).unwrap()),
+    ];
+    let pem = pem();
+    let line = pem.lines().nth(5).unwrap();
+    for reply in replies {
+        let (seen, sent) = seen(key_credentials(), reply);
+        assert!(!sent.is_empty());
+        for body in &sent {
+            let assertion = body.split_once("&assertion=").unwrap().1;
+            for segment in assertion.split('.') {
+                assert_hidden(&seen, &[segment]);
+            }
+        }
+        assert_hidden(
+            &seen,
+            &[
+                line,
+                "BEGIN PRIVATE KEY",
+                &jwt("https://x.example.com"),
+                ".c2ln",
+            ],
+        );
+    }
+}
+
+#[test]
+fn neither_subject_nor_access_nor_id_token_is_seen() {
+    let file = json!({
+        "type": "external_account", "audience": "pool", "subject_token_type": "jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"url": "https://subject.example.com/", "headers": {"Authorization": "Bearer of-the-subject"}},
+        "service_account_impersonation_url": format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"),
+    });
+    let credentials = json!({
+        "type": "federation", "config": file, "cluster": "sts", "subject_cluster": "subject", "iam_cluster": "iam",
+    });
+    let good = |request: &Request| match request.authority.as_str() {
+        "subject.example.com" => (200, SUBJECT.to_owned()),
+        "sts.googleapis.com" => (
+            200,
+            json!({"access_token": BEARER, "expires_in": 3600}).to_string(),
+        ),
+        _ => (
+            200,
+            json!({"token": jwt("https://x.example.com")}).to_string(),
+        ),
+    };
+    let repeats = |request: &Request, authority: &str| {
+        if request.authority == authority {
+            let headers: Vec<_> = request
+                .headers
+                .iter()
+                .map(|(_, value)| value.as_str())
+                .collect();
+            let body = String::from_utf8(request.body.clone()).unwrap();
+            let said = format!("bad: {} {body}", headers.join(" "));
+            (
+                403,
+                json!({"error": {"status": "DENIED", "message": said}, "error_description": said})
+                    .to_string(),
+            )
+        } else {
+            good(request)
+        }
+    };
+    let none = "";
+    for ill in [
+        none,
+        "subject.example.com",
+        "sts.googleapis.com",
+        "iamcredentials.googleapis.com",
+    ] {
+        let (seen, _) = seen(credentials.clone(), |request| repeats(request, ill));
+        let id_token = jwt("https://x.example.com");
+        assert_hidden(
+            &seen,
+            &[SUBJECT, BEARER, "of-the-subject", &id_token, ".c2ln"],
+        );
+        let is_told = seen.contains("first_token") && (ill == none || seen.contains("403"));
+        assert!(
+            is_told || ill == "subject.example.com" || ill == "sts.googleapis.com",
+            "{seen}"
+        );
+    }
+}
