@@ -159,7 +159,7 @@ impl Authenticator {
 
     /// Takes a token into the first level, unless the one there is as good, and serves who waits.
     pub(super) fn adopt(&mut self, id: EntryId, stored: &StoredToken, now: Now) {
-        let jitter = self.rng.f64();
+        let (jitter, margin) = (self.rng.f64(), self.settings.timing.refresh_margin);
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -177,7 +177,7 @@ impl Authenticator {
             entry.cached = Some(Cached {
                 token: Rc::new(stored.token.clone().replacing(previous)),
                 usable_end,
-                refresh_due: refresh::due(stored, self.settings.timing.refresh_margin, jitter),
+                refresh_due: refresh::due(usable_end, stored.fetched_unix, margin, jitter),
                 fetched_at: stored.fetched_at,
             });
             if entry
@@ -189,6 +189,15 @@ impl Authenticator {
             }
             self.has_succeeded = true;
             self.has_bearer_settled |= self.entries.bearer() == Some(id);
+        } else if let Some(cached) = &mut entry.cached
+            && now.unix < cached.usable_end
+            && stored.fetched_at > cached.fetched_at
+        {
+            // A server whose tokens end earlier than one that is here (its clock or ours was set) was asked
+            // all the same: not again at once.
+            cached.fetched_at = stored.fetched_at;
+            let asked = stored.fetched_unix;
+            cached.refresh_due = refresh::due(cached.usable_end, asked, margin, jitter);
         }
         self.serve_waiters(id, now);
     }

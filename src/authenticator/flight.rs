@@ -280,13 +280,16 @@ impl Authenticator {
         self.outputs.push_back(Output::Event(event));
         let waiters = self.swap_record(flight.entry, store, now, |record| {
             let waiters = end_lease(record, flight.lease.id);
-            let is_later = record
-                .token
-                .as_ref()
-                .is_none_or(|there| there.token.usable_end() <= stored.token.usable_end());
-            if is_later {
-                record.token = Some(stored.clone());
-                record.failure = None;
+            match &mut record.token {
+                Some(there) if there.token.usable_end() > stored.token.usable_end() => {
+                    // The longer one stays; that the server was asked is for all to know.
+                    there.fetched_at = stored.fetched_at;
+                    there.fetched_unix = stored.fetched_unix;
+                }
+                _ => {
+                    record.token = Some(stored.clone());
+                    record.failure = None;
+                }
             }
             Some(waiters)
         });

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::store::StoredToken;
 use crate::time::{Monotonic, UnixTime};
 
 /// No refresh so soon after a success, however short the token's life.
@@ -21,9 +20,8 @@ const JITTER: f64 = 0.1;
 ///
 /// The half is for tokens that live shorter than two margins: without it they would be refreshed at
 /// once, for ever.
-pub(super) fn due(stored: &StoredToken, margin: Duration, jitter: f64) -> UnixTime {
-    let end = stored.token.usable_end();
-    let half = stored.fetched_unix + end.since(stored.fetched_unix) / 2;
+pub(super) fn due(end: UnixTime, came: UnixTime, margin: Duration, jitter: f64) -> UnixTime {
+    let half = came + end.since(came) / 2;
     let due = (end - margin).max(half);
     due - end.since(due).mul_f64(JITTER * jitter)
 }
@@ -41,49 +39,28 @@ pub(super) fn not_before(fetched_at: Monotonic, somebody_waits: bool) -> Monoton
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audience::Audience;
-    use crate::token::Token;
-    use base64::Engine as _;
 
     const MARGIN: Duration = Duration::from_secs(300);
 
-    fn stored(came: u64, exp: u64) -> StoredToken {
-        let claims = format!(r#"{{"aud":"https://a.b","exp":{exp}}}"#);
-        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims);
-        let audience = Audience::parse("https://a.b").unwrap();
-        StoredToken {
-            token: Token::id_token(&format!("e30.{payload}.c2ln"), &audience).unwrap(),
-            fetched_at: Monotonic::from_millis(0),
-            fetched_unix: UnixTime::from_secs(came),
-        }
+    fn due(came: u64, exp: u64, jitter: f64) -> UnixTime {
+        let end = UnixTime::from_secs(exp) - crate::token::EXPIRY_SLACK;
+        super::due(end, UnixTime::from_secs(came), MARGIN, jitter)
     }
 
     #[test]
     fn an_hour_s_token_is_refreshed_a_margin_before_its_usable_end() {
-        assert_eq!(
-            due(&stored(0, 3630), MARGIN, 0.0),
-            UnixTime::from_secs(3300)
-        );
-        assert_eq!(
-            due(&stored(0, 3630), MARGIN, 1.0),
-            UnixTime::from_secs(3270)
-        );
+        assert_eq!(due(0, 3630, 0.0), UnixTime::from_secs(3300));
+        assert_eq!(due(0, 3630, 1.0), UnixTime::from_secs(3270));
     }
 
     #[test]
     fn a_token_with_less_than_two_margins_left_is_refreshed_at_half_of_it() {
-        assert_eq!(due(&stored(0, 90), MARGIN, 0.0), UnixTime::from_secs(30));
-        assert_eq!(
-            due(&stored(3500, 3630), MARGIN, 0.0),
-            UnixTime::from_secs(3550)
-        );
+        assert_eq!(due(0, 90, 0.0), UnixTime::from_secs(30));
+        assert_eq!(due(3500, 3630, 0.0), UnixTime::from_secs(3550));
     }
 
     #[test]
     fn a_token_that_came_dead_is_due_at_its_end() {
-        assert_eq!(
-            due(&stored(5000, 3630), MARGIN, 1.0),
-            UnixTime::from_secs(5000)
-        );
+        assert_eq!(due(5000, 3630, 1.0), UnixTime::from_secs(5000));
     }
 }
