@@ -151,3 +151,7 @@ impl Authenticator {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "bearer_tests.rs"]
+mod tests;

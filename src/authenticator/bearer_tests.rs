@@ -1,0 +1,177 @@
+//! What the simulation does not tell apart: how many callouts, how soon, and in which words.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::{Answer, Authenticator, CalloutId, Output, RequestId, Settings};
+use crate::audience::Audience;
+use crate::config::{Config, Timing};
+use crate::http::{Request, Response};
+use crate::rules::Target;
+use crate::store::MemoryStore;
+use crate::time::{Monotonic, Now, UnixTime};
+use crate::wanted::Wanted;
+
+const BEARER: &str = r#"{"access_token":"ya29.x","expires_in":3600}"#;
+
+struct Vm {
+    authenticator: Authenticator,
+    store: MemoryStore,
+    millis: u64,
+    denials: Vec<String>,
+}
+
+impl Vm {
+    fn new(literals: usize) -> Self {
+        let config = json!({
+            "credentials": {
+                "type": "impersonation", "service_account": "a@p.iam.gserviceaccount.com", "cluster": "iam",
+                "source": {"type": "metadata", "cluster": "metadata"},
+            },
+            "audiences": [{"cluster": "x", "audience": "https://x.example.com"}],
+        });
+        let source = Config::from_value(config)
+            .unwrap()
+            .source(&|_| None)
+            .unwrap();
+        let settings = Settings {
+            timing: Timing::default(),
+            max_waiting_requests: 1000,
+            prefetch: true,
+            lateness: Duration::ZERO,
+        };
+        let literals: Vec<Wanted> = (0..literals)
+            .map(|n| {
+                Audience::parse(&format!("https://{n}.example.com"))
+                    .unwrap()
+                    .into()
+            })
+            .collect();
+        let started = Monotonic::from_millis(0);
+        Self {
+            authenticator: Authenticator::new(source, settings, &literals, 1, started),
+            store: MemoryStore::default(),
+            millis: 0,
+            denials: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic: Monotonic::from_millis(self.millis),
+            unix: UnixTime::from_secs(1_790_000_000),
+        }
+    }
+
+    fn ask_for_a_derived_audience(&mut self) -> Answer {
+        let wanted = Audience::parse("https://derived.a.run.app").unwrap().into();
+        let now = self.now();
+        let target = Target::Derived(wanted);
+        self.authenticator
+            .handle_request(RequestId(1), &target, &self.store, now)
+    }
+
+    /// The callouts that are to be made now.
+    fn callouts(&mut self) -> Vec<(CalloutId, Request)> {
+        let now = self.now();
+        self.authenticator.handle_timeout(&self.store, now);
+        let mut callouts = Vec::new();
+        while let Some(output) = self.authenticator.poll_output() {
+            match output {
+                Output::Callout(id, request) => callouts.push((id, request)),
+                Output::Resume(_, Err(denial)) => self.denials.push(denial.message),
+                _ => {}
+            }
+        }
+        callouts
+    }
+
+    fn answer(&mut self, id: CalloutId, status: u16, body: &str) {
+        let response = Response {
+            status,
+            headers: Vec::new(),
+            body: body.as_bytes().to_vec(),
+        };
+        let now = self.now();
+        self.authenticator
+            .handle_response(id, Ok(response), &self.store, now);
+    }
+}
+
+#[test]
+fn one_access_token_serves_all_audiences() {
+    let mut vm = Vm::new(40);
+    let callouts = vm.callouts();
+    assert_eq!(callouts.len(), 1, "{callouts:?}");
+    assert_eq!(callouts[0].1.authority, "metadata.google.internal");
+    vm.answer(callouts[0].0, 200, BEARER);
+    let callouts = vm.callouts();
+    assert_eq!(callouts.len(), 40);
+    for (_, request) in callouts {
+        assert_eq!(request.authority, "iamcredentials.googleapis.com");
+        assert_eq!(request.headers[0].1, "Bearer ya29.x");
+    }
+}
+
+#[test]
+fn what_may_pass_is_retried_as_soon_as_its_pause_ends_also_when_nothing_is_kept_fresh() {
+    let mut vm = Vm::new(0);
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+    let (id, _) = vm.callouts().remove(0);
+    vm.answer(id, 500, "");
+    let retried = (1..=10).find(|_| {
+        vm.millis += 100;
+        !vm.callouts().is_empty()
+    });
+    // The first pause is 100 ms.
+    assert_eq!(retried, Some(1));
+    assert!(vm.denials.is_empty());
+}
+
+#[test]
+fn what_needs_a_person_fails_who_waits_at_once_and_names_its_leg() {
+    let mut vm = Vm::new(0);
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+    let (id, _) = vm.callouts().remove(0);
+    vm.answer(id, 403, "");
+    vm.callouts();
+    insta::assert_snapshot!(vm.denials.join("\n"), @r#"no ID token for audience "https://derived.a.run.app" from iamcredentials.googleapis.com for a@p.iam.gserviceaccount.com (cluster "iam"): metadata server: status 403"#);
+    // Until the next attempt, the next one learns it at once.
+    vm.millis += 1000;
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Denied(_)));
+}
+
+#[test]
+fn a_request_whose_time_is_up_hears_what_the_bearer_lacks() {
+    let mut vm = Vm::new(0);
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+    for _ in 0..60 {
+        if let Some((id, _)) = vm.callouts().first() {
+            vm.answer(*id, 503, "");
+        }
+        vm.millis += 100;
+    }
+    insta::assert_snapshot!(vm.denials.join("\n"), @r#"no ID token for audience "https://derived.a.run.app" from iamcredentials.googleapis.com for a@p.iam.gserviceaccount.com (cluster "iam"): no token within 5s: metadata server: connection refused or reset"#);
+}
+
+#[test]
+fn a_bearer_that_iam_refuses_is_fetched_anew() {
+    let mut vm = Vm::new(1);
+    let (id, _) = vm.callouts().remove(0);
+    vm.answer(id, 200, BEARER);
+    // Fetched long enough ago to have been revoked since.
+    let (id, _) = vm.callouts().remove(0);
+    vm.millis += 11_000;
+    vm.answer(id, 401, "");
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        vm.millis += 100;
+        asked.extend(
+            vm.callouts()
+                .into_iter()
+                .map(|(_, request)| request.authority),
+        );
+    }
+    assert_eq!(asked, ["metadata.google.internal"]);
+}
