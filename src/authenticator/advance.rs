@@ -17,13 +17,24 @@ use crate::time::Now;
 const MAX_SWAPS: usize = 8;
 const AFTER_LOST_SWAPS: Duration = Duration::from_millis(100);
 
+/// Who asks for an entry's token just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Nobody but those who wait here already.
+    None,
+    /// An entry whose bearer this is, for a refresh.
+    Wants,
+    /// A request that is about to wait, or an entry whose bearer this is and for which one waits.
+    Waits,
+}
+
 impl Authenticator {
-    /// Does what the shared record asks for. `asking`: a request is about to wait here. Returns the
+    /// Does what the shared record asks for, and what `demand` does beside the entry's own wishes. Returns the
     /// failure with which the waiting requests were rejected, if they were.
     pub(super) fn advance(
         &mut self,
         id: EntryId,
-        asking: bool,
+        demand: Demand,
         store: &dyn SharedStore,
         now: Now,
     ) -> Option<Failure> {
@@ -37,7 +48,6 @@ impl Authenticator {
             if let Some(stored) = &record.token {
                 self.adopt(id, stored, now);
             }
-            let (dependents_wait, is_awaited) = self.dependents(id);
             let entry = self.entries.get_mut(id)?;
             if entry.flight.is_some() {
                 return None;
@@ -45,14 +55,15 @@ impl Authenticator {
             entry.awaits_bearer = false;
             let has_token = entry.usable(now.unix).is_some();
             let somebody_waits =
-                !has_token && (asking || dependents_wait || !entry.waiters.is_empty());
-            let is_needed = !has_token && is_awaited;
+                !has_token && (demand == Demand::Waits || !entry.waiters.is_empty());
             if record.failure.is_some() {
                 entry.failure.clone_from(&record.failure);
             }
             let next = look(&View {
                 somebody_waits,
-                wanted: somebody_waits || is_needed || entry.wants_token(now.unix),
+                wanted: somebody_waits
+                    || (demand == Demand::Wants && !has_token)
+                    || entry.wants_token(now.unix),
                 fetched_at: entry.cached.as_ref().map(|cached| cached.fetched_at),
                 lease: record.lease.as_ref(),
                 failure: entry.failure.as_ref(),

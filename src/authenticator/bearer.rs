@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Authenticator;
+use super::advance::Demand;
 use super::entries::EntryId;
 use crate::store::{Failure, SharedStore};
 use crate::time::{Monotonic, Now};
@@ -56,9 +57,13 @@ impl Authenticator {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.awaits_bearer = true;
         }
+        let demand = match somebody_waits {
+            true => Demand::Waits,
+            false => Demand::Wants,
+        };
         let failure = match is_settled {
             true => None,
-            false => self.advance(bearer_id, somebody_waits, store, now),
+            false => self.advance(bearer_id, demand, store, now),
         };
         if let Some(bearer) = self.bearer(bearer_id, now) {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -82,29 +87,12 @@ impl Authenticator {
         }
     }
 
-    /// Whether requests wait for entries that wait for this one, and whether such entries there are.
-    pub(super) fn dependents(&self, id: EntryId) -> (bool, bool) {
-        if self.entries.bearer() != Some(id) {
-            return (false, false);
-        }
-        let mut dependents = self
-            .entries
-            .iter()
-            .filter(|entry| entry.awaits_bearer)
-            .peekable();
-        let is_awaited = dependents.peek().is_some();
-        (
-            dependents.any(|entry| !entry.waiters.is_empty()),
-            is_awaited,
-        )
-    }
-
     /// What waited for the bearer goes on, or fails with it. To be called at the end of whatever may have
     /// brought the bearer or its failure.
     pub(super) fn advance_dependents(&mut self, store: &dyn SharedStore, now: Now) {
         while std::mem::take(&mut self.has_bearer_settled) {
             for id in self.entries.ids_where(|entry| entry.awaits_bearer) {
-                self.advance(id, false, store, now);
+                self.advance(id, Demand::None, store, now);
             }
         }
     }

@@ -15,6 +15,8 @@ use crate::wanted::Wanted;
 
 const BEARER: &str = r#"{"access_token":"ya29.x","expires_in":3600}"#;
 
+const START: UnixTime = UnixTime::from_secs(1_790_000_000);
+
 struct Vm {
     authenticator: Authenticator,
     store: MemoryStore,
@@ -60,7 +62,7 @@ impl Vm {
     fn now(&self) -> Now {
         Now {
             monotonic: Monotonic::from_millis(self.millis),
-            unix: UnixTime::from_secs(1_790_000_000),
+            unix: START + Duration::from_millis(self.millis),
         }
     }
 
@@ -174,4 +176,31 @@ fn a_bearer_that_iam_refuses_is_fetched_anew() {
         );
     }
     assert_eq!(asked, ["metadata.google.internal"]);
+}
+
+/// An ID token in IAM's answer, with so many seconds to live from the start.
+fn id_token(lifetime: u64) -> String {
+    use base64::Engine as _;
+    let exp = START.as_secs() + lifetime;
+    let claims = json!({"aud": "https://derived.a.run.app", "exp": exp}).to_string();
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims);
+    json!({"token": format!("e30.{payload}.c2ln")}).to_string()
+}
+
+#[test]
+fn a_refresh_fetches_a_bearer_that_has_ended_meanwhile() {
+    let mut vm = Vm::new(0);
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+    let (id, _) = vm.callouts().remove(0);
+    vm.answer(id, 200, r#"{"access_token":"ya29.x","expires_in":60}"#);
+    let (id, _) = vm.callouts().remove(0);
+    vm.answer(id, 200, &id_token(1000));
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Token(_)));
+    // Nothing else uses the bearer, which therefore ends; the ID token is due after two thirds of its life.
+    vm.millis = 600_000;
+    assert!(vm.callouts().is_empty());
+    vm.millis = 700_000;
+    let callouts = vm.callouts();
+    assert_eq!(callouts.len(), 1, "{callouts:?}");
+    assert_eq!(callouts[0].1.authority, "metadata.google.internal");
 }

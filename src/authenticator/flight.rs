@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::advance::Demand;
 use super::bearer::Bearer;
 use super::entries::EntryId;
 use super::event::{Event, Success};
@@ -118,7 +119,7 @@ impl Authenticator {
                 Ok(flight) => self.go_on(flight, step, store, now),
                 Err(id) => {
                     self.land(id);
-                    self.advance(id, false, store, now);
+                    self.advance(id, Demand::None, store, now);
                     self.start_queued(store, now);
                 }
             },
@@ -334,7 +335,7 @@ impl Authenticator {
             });
             self.wake(waiters.unwrap_or_default());
         }
-        self.advance(id, false, store, now);
+        self.advance(id, Demand::None, store, now);
         self.start_queued(store, now);
     }
 
@@ -372,7 +373,7 @@ impl Authenticator {
             let Some(id) = self.queued.pop_front() else {
                 return;
             };
-            self.advance(id, false, store, now);
+            self.advance(id, Demand::None, store, now);
         }
     }
 }

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use self::advance::Demand;
 use self::entries::{Entries, EntryId};
 use self::entry::{Keep, Waiter};
 pub use self::event::{Event, Level, Success};
@@ -166,7 +167,7 @@ impl Authenticator {
         // A request can be what finds a refresh due: after a long sleep it is here before the tick.
         let rejection = match self.entries.get(id) {
             Some(entry) if entry.is_settled(now) => None,
-            _ => self.advance(id, true, store, now),
+            _ => self.advance(id, Demand::Waits, store, now),
         };
         self.advance_dependents(store, now);
         if let Some(token) = self.token(id, now) {
@@ -200,7 +201,7 @@ impl Authenticator {
     /// Another VM is done with something that this one waited for.
     pub fn handle_wake(&mut self, store: &dyn SharedStore, now: Now) {
         for id in self.entries.ids_where(|entry| !entry.waiters.is_empty()) {
-            self.advance(id, false, store, now);
+            self.advance(id, Demand::None, store, now);
         }
         self.advance_dependents(store, now);
     }
@@ -209,7 +210,7 @@ impl Authenticator {
     pub fn handle_timeout(&mut self, store: &dyn SharedStore, now: Now) {
         self.give_up_flights(store, now);
         for id in self.entries.ids_where(|entry| entry.is_due(now)) {
-            self.advance(id, false, store, now);
+            self.advance(id, Demand::None, store, now);
         }
         self.advance_dependents(store, now);
         for id in self

@@ -76,7 +76,8 @@ fn key_credentials() -> Value {
 
 #[test]
 fn neither_a_key_nor_an_assertion_nor_the_id_token_is_seen() {
-    let replies: [&dyn Fn(&Request) -> (u16, String); 3] = [
+    type Reply<'a> = &'a dyn Fn(&Request) -> (u16, String);
+    let replies: [Reply<'_>; 3] = [
         &|_| {
             (
                 200,
