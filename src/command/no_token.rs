@@ -8,16 +8,44 @@ pub(super) fn error(
     what: &str,
     code: Code,
     server: &MetadataServer,
-    last_exchange: Option<&str>,
+    last_exchange: Option<(&str, &str)>,
 ) -> anyhow::Error {
+    let usual = server.to_string();
+    let (asked, said) = last_exchange.unwrap_or((&usual, "no answer yet"));
+    if asked != usual {
+        let advice = advice_for_google(code);
+        return anyhow::anyhow!("{what}\n  asked: {asked}: {said}\n  to do: {advice}");
+    }
     let whence = if server.is_usual() {
         String::new()
     } else {
         format!(" (from {METADATA_HOST})")
     };
-    let last_exchange = last_exchange.unwrap_or("no answer yet");
     let advice = advice(code, server);
-    anyhow::anyhow!("{what}\n  asked: {server}{whence}: {last_exchange}\n  to do: {advice}")
+    anyhow::anyhow!("{what}\n  asked: {asked}{whence}: {said}\n  to do: {advice}")
+}
+
+/// For servers that a credential file names.
+fn advice_for_google(code: Code) -> &'static str {
+    match code {
+        Code::Timeout
+        | Code::CalloutTimeout
+        | Code::CalloutUnreachable
+        | Code::CalloutUnavailable
+        | Code::UnknownCluster => {
+            "see that this machine reaches that server and trusts its certificate (SSL_CERT_FILE can name \
+             other roots)"
+        }
+        Code::ServerError => "the server is ill or overloaded: ask again later",
+        Code::NotFound | Code::Refused => {
+            "do what the first line says, or give the caller that role"
+        }
+        Code::MalformedAnswer => "see that the credential file names the right server",
+        Code::ExpiredToken => "set this machine's clock, or the server's",
+        Code::TooManyWaiting | Code::InvalidAnnotation | Code::RefusedHeader => {
+            "this should not happen outside of a proxy: please report it"
+        }
+    }
 }
 
 fn advice(code: Code, server: &MetadataServer) -> String {

@@ -12,10 +12,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderMap};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::MetadataServer;
+use super::stream::Stream;
 use crate::http::{CalloutError, MAX_RESPONSE_BYTES, Request, Response};
 use crate::source::metadata;
 
@@ -24,6 +24,8 @@ use crate::source::metadata;
 pub(super) struct Exchange {
     /// For the core.
     pub(super) answer: Result<Response, CalloutError>,
+    /// The server, as a URL.
+    pub(super) asked: String,
     /// For a person; nothing of the answer but its status.
     pub(super) in_words: String,
 }
@@ -33,6 +35,10 @@ pub(super) async fn exchange(request: &Request, server: &MetadataServer) -> Exch
     let exchanged = tokio::time::timeout(request.timeout, send(request, server)).await;
     let answer = exchanged.unwrap_or(Err(Trouble::Timeout));
     Exchange {
+        asked: match request.authority.as_str() {
+            metadata::AUTHORITY => server.to_string(),
+            authority => format!("{}://{authority}", request.scheme.as_str()),
+        },
         in_words: match &answer {
             Ok(response) => format!("it answered with status {}", response.status),
             Err(Trouble::Timeout) => format!("no answer within {:?}", request.timeout),
@@ -44,7 +50,7 @@ pub(super) async fn exchange(request: &Request, server: &MetadataServer) -> Exch
 
 async fn send(request: &Request, server: &MetadataServer) -> Result<Response, Trouble> {
     let message = message(request)?;
-    let stream = connect(request, server).await?;
+    let stream = Stream::connect(request, server).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends with this function, also when that is dropped because the time is up.
     let mut driver = JoinSet::new();
@@ -57,16 +63,6 @@ async fn send(request: &Request, server: &MetadataServer) -> Result<Response, Tr
         headers: names_and_values(&head.headers),
         body: body.to_bytes().into(),
     })
-}
-
-/// A way to the server that the core names. Those that are asked over TLS (token exchanges,
-/// impersonation) come in here, by their authority.
-async fn connect(request: &Request, server: &MetadataServer) -> Result<TcpStream, Trouble> {
-    if request.authority != metadata::AUTHORITY {
-        return Err(Trouble::NoWay);
-    }
-    let address = (server.host.as_str(), server.port);
-    TcpStream::connect(address).await.map_err(Trouble::Connect)
 }
 
 /// `Host` is the name that the core gives, wherever the server really is: the real one refuses others.
@@ -92,7 +88,7 @@ fn names_and_values(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(super) enum Trouble {
     #[error("the time is up")]
     Timeout,
     #[error("cannot connect")]
@@ -105,8 +101,12 @@ enum Trouble {
     TooLarge,
     #[error("the request can't be written")]
     Message(#[source] hyper::http::Error),
-    #[error("no way to this server is known")]
-    NoWay,
+    #[error("no TLS with this server")]
+    Tls(#[source] io::Error),
+    #[error("{0:?} is no host and port")]
+    Authority(String),
+    #[error("no root certificates are known here; SSL_CERT_FILE can name some")]
+    NoRoots,
 }
 
 impl Trouble {
@@ -121,9 +121,11 @@ impl Trouble {
     fn for_the_core(&self) -> CalloutError {
         match self {
             Self::Timeout => CalloutError::Timeout,
-            Self::Connect(_) | Self::Exchange(_) | Self::Body(_) => CalloutError::Unreachable,
+            Self::Connect(_) | Self::Tls(_) | Self::Exchange(_) | Self::Body(_) => {
+                CalloutError::Unreachable
+            }
             Self::TooLarge => CalloutError::TooLarge,
-            Self::Message(_) | Self::NoWay => CalloutError::Unavailable,
+            Self::Message(_) | Self::Authority(_) | Self::NoRoots => CalloutError::Unavailable,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod clock;
 mod http;
 mod metadata_server;
+mod stream;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -41,7 +42,7 @@ pub struct Native {
     store: MemoryStore,
     clock: Clock,
     callouts: JoinSet<(CalloutId, Exchange)>,
-    last_exchange: Option<String>,
+    last_exchange: Option<(String, String)>,
     asked: u64,
     pending: Option<RequestId>,
     happenings: VecDeque<Happening>,
@@ -149,14 +150,15 @@ impl Native {
         }
     }
 
-    /// What the wire said at last, in more words than the core needs: a status, or the system's own
-    /// message.
-    pub fn last_exchange(&self) -> Option<&str> {
-        self.last_exchange.as_deref()
+    /// Which server was asked at last, and what the wire said, in more words than the core needs: a status,
+    /// or the system's own message.
+    pub fn last_exchange(&self) -> Option<(&str, &str)> {
+        let (asked, said) = self.last_exchange.as_ref()?;
+        Some((asked, said))
     }
 
     fn answered(&mut self, callout: CalloutId, exchange: Exchange) {
-        self.last_exchange = Some(exchange.in_words);
+        self.last_exchange = Some((exchange.asked, exchange.in_words));
         let now = self.clock.now();
         self.authenticator
             .handle_response(callout, exchange.answer, &self.store, now);
