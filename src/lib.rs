@@ -14,8 +14,8 @@
 //!                                │          ▲     (continue, wait, or answer with a denial)
 //!                          cache │          │ fetch
 //!                                ▼          │
-//!                              store      source ──► callouts, which the host makes
-//!                     (shared by all VMs)  (the metadata server)
+//!                              store      source ──► callouts and signatures, which the host makes
+//!                     (shared by all VMs)  (the metadata server, a key, impersonation, federation)
 //! ```
 //!
 //! The core does no IO: it never reads a clock, a socket, a file or the environment. A host brings
@@ -28,12 +28,12 @@
 //!
 //! - [`invoker`](mod@invoker): everything behind one type, [`Invoker`], and what is counted
 //! - [`config`]: text to a [`Config`](config::Config) that can't be wrong, or every problem with its path
-//! - [`rules`]: a request's head to an audience
+//! - [`rules`]: a request's head to what it needs
 //! - [`audience`]: whom an ID token is for
 //! - [`wanted`]: a kind of token, and for whom or for what
 //! - [`credential_headers`]: how the token is written, and what becomes of the caller's own credential
 //! - [`authenticator`]: who fetches, who waits, when to refresh, what to do on failure
-//! - [`source`]: where tokens come from, a module a credential kind
+//! - [`source`]: where tokens come from, a module a credential kind; what a flight does leg by leg
 //! - [`token`]: a token, parsed once, whose `Debug` never shows it
 //! - [`store`]: the records that all VMs of a process share
 //! - [`http`]: plain requests and answers, and the [`url`]s that they go to

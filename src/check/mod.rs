@@ -11,6 +11,7 @@ use crate::config::Host;
 
 mod bootstrap;
 mod configuration;
+mod credential_files;
 mod file;
 mod node;
 
@@ -127,7 +128,8 @@ pub fn check(file: &Path, host: Host, bootstrap: Option<&Path>) -> Result<Report
         prefix: String::new(),
         report: &mut report,
     };
-    configuration::check(read.config, host, &mut findings);
+    let here = |name: &str| credential_files::of_this_process(name);
+    configuration::check(read.config, host, here, &mut findings);
     if let Some(path) = bootstrap {
         let bootstrap = read_value(path)?;
         let file = path.display().to_string();

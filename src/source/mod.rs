@@ -5,7 +5,7 @@
 //! every kind.
 //!
 //! A source has one layer or two. The first gives tokens by itself: the metadata server, a key, a
-//! federation. The second, [`impersonation`], asks IAM for another account's tokens, with an access token
+//! federation. The second, impersonation, asks IAM for another account's tokens, with an access token
 //! of the first as the *bearer*. That one serves all audiences: the authenticator keeps it as it keeps
 //! every token, with a record and a lease of its own ([`Source::bearer`]).
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 mod bootstrap;
 mod carried;
+mod credentials;
 mod explain;
 
 /// Runs the command in this directory; what it printed, and its exit code.

@@ -102,7 +102,8 @@ fn embedded(plugin: &Plugin<'_>, findings: &mut Findings<'_>) -> Option<Config> 
         prefix: plugin.node.path_of("configuration.value"),
         report: findings.report,
     };
-    configuration::check(embedded.parse(), Host::Envoy, &mut inner)
+    let variable = |name: &str| plugin.variable(name);
+    configuration::check(embedded.parse(), Host::Envoy, variable, &mut inner)
 }
 
 impl Configured<'_> {

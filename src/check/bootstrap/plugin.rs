@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Envoy;
 use super::cluster::HTTP_OPTIONS;
+use crate::check::credential_files::{self, Variable};
 use crate::check::node::Node;
 use crate::config::{Config, ConfigErrors};
 
@@ -65,6 +66,25 @@ pub(super) fn find<'a>(root: &Node<'a>, envoy: &Envoy<'a>) -> Vec<Plugin<'a>> {
         }
     }
     plugins
+}
+
+impl Plugin<'_> {
+    /// An environment variable, as the module will see it.
+    pub(super) fn variable(&self, name: &str) -> Variable {
+        let Some(variables) = self.node.at(&["vm_config", "environment_variables"]) else {
+            return Variable::Missing;
+        };
+        let values = variables.get("key_values");
+        let value = values.and_then(|values| values.value().get(name)?.as_str());
+        if let Some(value) = value {
+            return Variable::InSight(value.to_owned());
+        }
+        let mut keys = variables.list("host_env_keys").into_iter();
+        match keys.any(|key| key.value().as_str() == Some(name)) {
+            true => credential_files::of_this_process(name),
+            false => Variable::Missing,
+        }
+    }
 }
 
 fn among<'a>(parent: &Node<'a>, place: Place<'a>) -> Vec<Plugin<'a>> {

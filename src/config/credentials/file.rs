@@ -25,6 +25,16 @@ pub enum CredentialFile<T> {
     Inline(Arc<T>),
 }
 
+impl<T> CredentialFile<T> {
+    /// The environment variable's name, if it is in one.
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Environment(name) => Some(name),
+            Self::Inline(_) => None,
+        }
+    }
+}
+
 impl<T> Clone for CredentialFile<T> {
     fn clone(&self) -> Self {
         match self {
@@ -58,7 +68,7 @@ pub(crate) fn resolve<T: FileKind>(
         Some(text) => from_text(&text),
         None => Err(ConfigErrors::one(
             "",
-            "is not set, or empty; in Envoy it has to be in vm_config.environment_variables",
+            "is not set, or empty; in Envoy it has to be named in vm_config.environment_variables.host_env_keys",
         )),
     };
     let of_variable = |errors: ConfigErrors| {
@@ -200,7 +210,7 @@ impl<'a> Fields<'a> {
                 problems.add(field, "is empty");
                 None
             }
-            None if !self.0.contains_key(field) => {
+            None if self.0.get(field).is_none_or(Value::is_null) => {
                 problems.add(field, "is missing");
                 None
             }

@@ -44,6 +44,25 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// The environment variables that hold credential files, each with the path that names it.
+    pub fn environment_variables(&self) -> Vec<(String, &str)> {
+        environment_variables(PLACE, self)
+    }
+}
+
+fn environment_variables<'a>(place: &str, credentials: &'a Credentials) -> Vec<(String, &'a str)> {
+    let (path, name) = match credentials {
+        Credentials::ServiceAccountKey(it) => (format!("{place}.key"), it.key.variable()),
+        Credentials::Federation(it) => (format!("{place}.config"), it.config.variable()),
+        Credentials::Impersonation(it) => {
+            return environment_variables(&format!("{place}.source"), &it.source);
+        }
+        Credentials::Metadata(_) => return Vec::new(),
+    };
+    name.map(|name| (path, name)).into_iter().collect()
+}
+
 fn secrets_in_sight(place: &str, credentials: &Credentials, paths: &mut Vec<String>) {
     match credentials {
         Credentials::ServiceAccountKey(key) => {

@@ -118,7 +118,7 @@ impl Vm {
                 Level::Warn,
                 &format!(
                     "invoker: {path} holds a secret, which everybody sees in Envoy's config_dump; write \
-                     {{env: NAME}} and put it into vm_config.environment_variables"
+                     {{env: NAME}} and name it in vm_config.environment_variables.host_env_keys"
                 ),
             );
         }
