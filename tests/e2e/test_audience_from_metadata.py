@@ -146,7 +146,6 @@ def test_what_can_not_be_read_is_an_error_never_a_bypass(
 @pytest.mark.parametrize(
     "other_kind",
     [
-        {"access_token": {"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}},
         {"bound_jwt": {"url": "https://bound.test"}},
         {"bound_access_token": {"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}},
     ],
@@ -178,6 +177,26 @@ def test_gcp_authn_s_other_kinds_are_an_error_never_a_bypass(
     assert answer.status == 500, answer.text
     assert "gcp_authn" in answer.text
     assert upstream.arrived(path) == []
+
+
+def test_gcp_authn_s_access_token_kind_gets_an_access_token(
+    launch: Launch, place: str, envoy_version: tuple[int, ...], upstream: Upstream, fresh: Fresh
+) -> None:
+    if envoy_version < (1, 40):
+        # It has no other kinds: see above.
+        return
+    scopes = {"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}
+    clusters = [
+        Cluster("plain", upstream.port),
+        Cluster("gcp", upstream.port, typed_metadata=gcp_authn(access_token=scopes)),
+    ]
+    path = fresh.path("access-token")
+    sidecar = start(launch, place, upstream, clusters)
+    answer = sidecar.request("gcp.test", path)
+    assert answer.status == 200, answer.text
+    (arrival,) = upstream.arrived(path)
+    authorization = arrival.header("authorization") or ""
+    assert authorization.startswith("Bearer ya29."), authorization
 
 
 def test_without_the_option_annotations_mean_nothing(launch: Launch, place: str, upstream: Upstream) -> None:
