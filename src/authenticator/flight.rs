@@ -422,15 +422,10 @@ mod tests {
             prefetch: false,
             lateness: Duration::ZERO,
         };
-        let audience = Audience::parse("https://a.run.app").unwrap();
+        let source = Source::new(&credentials, &|_| None).unwrap();
+        let wanted = Wanted::IdToken(Audience::parse("https://a.run.app").unwrap());
         let started = Monotonic::from_millis(0);
-        Authenticator::new(
-            Source::new(&credentials),
-            settings,
-            &[audience],
-            seed,
-            started,
-        )
+        Authenticator::new(source, settings, &[wanted], seed, started)
     }
 
     fn fetch(vm: &mut Authenticator, store: &MemoryStore, now: Now) -> CalloutId {
