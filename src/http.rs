@@ -118,6 +118,8 @@ impl fmt::Debug for Response {
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalloutError {
+    /// A file that is not there, or that this process may not read.
+    Unreadable,
     /// No whole answer within the request's timeout.
     Timeout,
     /// The connection was refused or reset.

@@ -19,6 +19,8 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
+    /// In a file, where the host has some.
+    File,
 }
 
 /// How near a server must be to be asked in the clear.
@@ -39,6 +41,9 @@ pub enum UrlError {
     /// A password, or something that looks like one, in the authority.
     #[error("has user information in front of its host; leave it out")]
     UserInformation,
+    /// A path that begins nowhere.
+    #[error("is no absolute path; begin it with \"/\"")]
+    NoPath,
     /// Plain HTTP to elsewhere.
     #[error(
         "begins with \"http://\", and a credential would go there in the clear; write \"https://\""
@@ -52,6 +57,7 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::File => "file",
         }
     }
 }
@@ -83,6 +89,24 @@ impl Url {
             authority_end: text.len() - rest.len() + authority.len(),
             text: text.to_owned(),
             scheme,
+        })
+    }
+
+    /// An absolute path.
+    ///
+    /// # Errors
+    ///
+    /// It is relative: to what, the file that names it does not say.
+    pub fn file(path: &str) -> Result<Self, UrlError> {
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(UrlError::NoPath);
+        }
+        let scheme = Scheme::File;
+        let start = format!("{}://", scheme.as_str());
+        Ok(Self {
+            text: format!("{start}{path}"),
+            scheme,
+            authority_end: start.len(),
         })
     }
 

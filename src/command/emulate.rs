@@ -4,16 +4,21 @@ use std::{
     convert::Infallible,
     io::{self, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::Context as _;
+use invoker::config::Timing;
 use invoker::emulator::{
-    ClockOffset, CredentialFile, CredentialKind, Emulator, Grant, Options, ServiceAccount,
-    SubjectToken,
+    ClockOffset, CredentialFile, CredentialKind, Emulator, Grant, Options, RealTokens,
+    ServiceAccount, SubjectToken,
 };
+use invoker::host::native::{MetadataServer, TokenBroker};
+use invoker::source::Source;
+
+use super::credential_file;
 
 /// Options of `invoker emulate`.
 #[derive(Debug, clap::Args)]
@@ -58,6 +63,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "[EMAIL=]FILE")]
     write_impersonated_service_account: Vec<CredentialFile>,
 
+    /// Hand out real tokens, from this credential file of gcloud's or the console's: a metadata server for this
+    /// machine's programs, and nothing emulated but that
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "service_account", "token_lifetime", "key", "account_key", "grant", "subject_token", "write_key",
+        "write_external_account", "write_impersonated_service_account", "clock_offset",
+    ])]
+    credentials: Option<PathBuf>,
+
+    /// Let --listen be an address that other machines reach: they all get real tokens
+    #[arg(long, requires = "credentials")]
+    beyond_loopback: bool,
+
     /// How far Google's clock is ahead of this machine's; -5m is five minutes behind
     #[arg(
         long,
@@ -89,13 +106,30 @@ impl Arguments {
 
 /// Serves until SIGINT or SIGTERM, which end it with success.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let real = arguments.credentials.as_deref().map(source).transpose()?;
+    let account = real.as_ref().and_then(|source| source.account());
+    let accounts = match account {
+        Some(email) => vec![email.parse().with_context(|| format!("{email:?}"))?],
+        None => arguments.service_account.clone(),
+    };
+    let real = real
+        .map(|source| {
+            let server = MetadataServer::from_environment()?;
+            let broker = TokenBroker::start(source, Timing::default(), server);
+            anyhow::Ok(RealTokens {
+                broker: broker.context("cannot start a thread")?,
+                beyond_loopback: arguments.beyond_loopback,
+            })
+        })
+        .transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let runtime = runtime.context("cannot start the server's threads")?;
     let outcome = runtime.block_on(serve(Options {
         listen: arguments.listen,
-        service_accounts: arguments.service_account.clone(),
+        service_accounts: accounts,
+        real,
         token_lifetime: arguments.token_lifetime,
         key: arguments.key.clone(),
         account_keys: arguments.account_key.clone(),
@@ -107,12 +141,24 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
+fn source(file: &Path) -> anyhow::Result<Source> {
+    let credentials = credential_file::read(file)?;
+    let source = Source::new(&credentials, &|_| None);
+    source.map_err(|errors| anyhow::anyhow!("{} can't be used:\n{errors}", file.display()))
+}
+
 async fn serve(options: Options) -> anyhow::Result<()> {
+    let real = options.real.is_some();
+    let listens_far = !options.listen.ip().is_loopback();
     // Before the first line is printed: whoever reads it may send a signal at once.
     let interrupted = interruption().context("cannot listen for signals")?;
     let emulator = Emulator::bind(options).await?;
     // Somebody who reads only the first line and closes the pipe still wants the server.
-    let _ = introduce(&emulator);
+    let _ = if real {
+        introduce_real(&emulator, listens_far)
+    } else {
+        introduce(&emulator)
+    };
     tokio::select! {
         never = emulator.serve() => match never {},
         () = interrupted => Ok(()),
@@ -142,6 +188,31 @@ See what it was asked, and make it fail:
   curl http://{address}/_emulator/faults -d '{{\"path\": \"/computeMetadata/*\", \"status\": 503, \"times\": 3}}'
 Ctrl-C ends it.
 "
+    )?;
+    out.flush()
+}
+
+fn introduce_real(emulator: &Emulator, listens_far: bool) -> io::Result<()> {
+    let address = emulator.address();
+    if listens_far {
+        writeln!(
+            io::stderr(),
+            "invoker emulate: warning: everybody who reaches {address} gets real tokens"
+        )?;
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "invoker emulate: listening on http://{address}")?;
+    out.flush()?;
+    write!(
+        out,
+        "
+It is a metadata server with real tokens of {}, for every program of this machine.
+In Envoy: credentials of type metadata, with a cluster that leads to {address}.
+Google's own clients find it with:
+  export GCE_METADATA_HOST={address} GCE_METADATA_IP={address} METADATA_SERVER_DETECTION=assume-present
+Ctrl-C ends it.
+",
+        emulator.default_account()
     )?;
     out.flush()
 }

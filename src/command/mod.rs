@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod credential_file;
 mod emulate;
 mod explain;
 mod no_token;

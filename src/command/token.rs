@@ -54,10 +54,10 @@ fn fetch(arguments: &Arguments) -> anyhow::Result<Rc<Token>> {
     let config = arguments.request.config()?;
     let server = MetadataServer::from_environment()?;
     let wanted = Wanted::from(audience);
-    let source = token_request::source(config.as_ref(), &wanted)?;
+    let source = arguments.request.source(config.as_ref(), &wanted)?;
     let timing = timing(config.as_ref(), arguments.timeout);
     token_request::block_on(async {
-        let mut host = Native::new(source, wanted, timing, server.clone());
+        let mut host = Native::new(source, &[wanted], timing, server.clone());
         host.token().await.map_err(|denial| {
             no_token::error(&denial.message, denial.code, &server, host.last_exchange())
         })

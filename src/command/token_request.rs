@@ -12,6 +12,8 @@ use invoker::config::{Config, Credentials, MetadataCredentials};
 use invoker::source::Source;
 use invoker::wanted::Wanted;
 
+use super::credential_file;
+
 /// Less would fail for a server that is merely far away; whoever waits longer has forgotten it.
 const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
@@ -23,6 +25,10 @@ pub(super) struct Options {
     /// default service account of the metadata server. The Envoy cluster in it is not needed here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Take this credential file of gcloud's or the console's; its type decides
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    credentials: Option<PathBuf>,
 
     /// Take AUDIENCE as it is: one of Cloud Run's custom audiences, which need not be URLs
     #[arg(long, requires = "audience")]
@@ -47,6 +53,27 @@ impl Options {
     pub(super) fn config(&self) -> anyhow::Result<Option<Config>> {
         self.config.as_deref().map(read).transpose()
     }
+
+    /// Where this token comes from.
+    pub(super) fn source(
+        &self,
+        config: Option<&Config>,
+        wanted: &Wanted,
+    ) -> anyhow::Result<Source> {
+        let credentials = match &self.credentials {
+            Some(path) => credential_file::read(path)?,
+            None => credentials(config),
+        };
+        let environment = |name: &str| std::env::var(name).ok();
+        let source = Source::new(&credentials, &environment)
+            .map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        anyhow::ensure!(
+            wanted.audience().is_none() || source.gives_id_tokens(),
+            "the credentials name no account (service_account_impersonation_url), and without one there are no ID \
+             tokens"
+        );
+        Ok(source)
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Config> {
@@ -65,19 +92,6 @@ fn credentials(config: Option<&Config>) -> Credentials {
         },
         |config| config.credentials.clone().without_clusters(),
     )
-}
-
-/// Where this token comes from.
-pub(super) fn source(config: Option<&Config>, wanted: &Wanted) -> anyhow::Result<Source> {
-    let environment = |name: &str| std::env::var(name).ok();
-    let source = Source::new(&credentials(config), &environment)
-        .map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    anyhow::ensure!(
-        wanted.audience().is_none() || source.gives_id_tokens(),
-        "credentials.config names no account (service_account_impersonation_url), and without one there are \
-         no ID tokens"
-    );
-    Ok(source)
 }
 
 /// For clap.

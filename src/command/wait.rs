@@ -9,7 +9,7 @@ use invoker::audience::Audience;
 use invoker::authenticator::Event;
 use invoker::config::{Config, Timing};
 use invoker::error::Code;
-use invoker::host::native::{Happening, MetadataServer, Native};
+use invoker::host::native::{FIRST, Happening, MetadataServer, Native};
 use invoker::token::Token;
 use invoker::wanted::Wanted;
 
@@ -42,11 +42,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = arguments.request.config()?;
     let wanted = wanted(arguments, config.as_ref())?;
     let server = MetadataServer::from_environment()?;
-    let source = token_request::source(config.as_ref(), &wanted)?;
+    let source = arguments.request.source(config.as_ref(), &wanted)?;
     let timing = config.map_or_else(Timing::default, |config| config.timing);
     let timing = timing.within(arguments.timeout);
     let token = token_request::block_on(async {
-        let mut host = Native::new(source, wanted.clone(), timing, server.clone());
+        let mut host = Native::new(
+            source,
+            std::slice::from_ref(&wanted),
+            timing,
+            server.clone(),
+        );
         let mut reason = Reason::default();
         let token = tokio::time::timeout(arguments.timeout, wait(&mut host, &mut reason)).await;
         token.map_err(|_| {
@@ -83,15 +88,15 @@ fn wanted(arguments: &Arguments, config: Option<&Config>) -> anyhow::Result<Want
 /// Asks until there is a token. When the core has rejected a question, since a person is needed, it goes on
 /// trying by itself: the end of its next attempt is the time to ask anew.
 async fn wait(host: &mut Native, reason: &mut Reason) -> Rc<Token> {
-    host.ask();
+    host.ask(&FIRST);
     loop {
         match host.next().await {
-            Happening::Answered(Ok(token)) => return token,
-            Happening::Answered(Err(_)) | Happening::Event(Event::Denied { .. }) => {}
+            Happening::Answered(_, Ok(token)) => return token,
+            Happening::Answered(_, Err(_)) | Happening::Event(Event::Denied { .. }) => {}
             Happening::Event(event) => {
                 reason.note(&event);
                 if !host.is_pending() {
-                    host.ask();
+                    host.ask(&FIRST);
                 }
             }
         }

@@ -25,7 +25,10 @@
 //! `control` sets and shows, `credential_files` writes what leads clients here, `parameters` is how
 //! a query or a form is read.
 //!
-//! Its tokens are worth nothing to Google; but somebody may have given it a real key, or sent an
+//! With real credentials (`Options::real`) its metadata server hands out real tokens instead, and the rest is
+//! not there.
+//!
+//! Its tokens are else worth nothing to Google; but somebody may have given it a real key, or sent an
 //! assertion that a real key signed. Neither is ever shown.
 
 mod account;
@@ -47,6 +50,7 @@ mod oauth;
 mod parameters;
 mod policy;
 mod posted;
+mod real;
 mod recorder;
 mod server;
 mod service_accounts;
@@ -65,6 +69,8 @@ use std::{
 };
 
 use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::host::native::TokenBroker;
 
 pub use account::{ServiceAccount, ServiceAccountError};
 pub use clock::{ClockOffset, ClockOffsetError};
@@ -100,8 +106,19 @@ pub struct Options {
     pub subject_token: Option<SubjectToken>,
     /// Credential files to write, which lead to the emulator.
     pub credential_files: Vec<(CredentialKind, CredentialFile)>,
+    /// Real tokens for whoever asks the metadata server, and nothing emulated but that.
+    pub real: Option<RealTokens>,
     /// How far the emulated Google's clock is ahead of the machine's.
     pub clock_offset: ClockOffset,
+}
+
+/// Where real tokens come from.
+#[derive(Debug, Clone)]
+pub struct RealTokens {
+    /// Fetches them.
+    pub broker: TokenBroker,
+    /// Whether others than this machine's own programs may ask.
+    pub beyond_loopback: bool,
 }
 
 /// An emulator that listens; [`Emulator::serve`] lets it answer.
@@ -124,6 +141,16 @@ impl Emulator {
             return Err(Error::Options(
                 "the token lifetime must be at least a second, for instance 1h".to_owned(),
             ));
+        }
+        if let Some(real) = &options.real
+            && !real.beyond_loopback
+            && !options.listen.ip().is_loopback()
+        {
+            return Err(Error::Options(format!(
+                "on {} everybody who reaches this machine would get real tokens; listen on 127.0.0.1, or say \
+                 --beyond-loopback",
+                options.listen.ip()
+            )));
         }
         let mut accounts = account::Accounts::new(options.service_accounts)?;
         let policy = Policy::new(options.grants);
@@ -163,6 +190,7 @@ impl Emulator {
             clock,
             faults: faults::Faults::default(),
             recorder: recorder::Recorder::default(),
+            real: options.real.map(|real| real.broker),
         };
         for file in &planned {
             file.write(&machine)?;

@@ -38,6 +38,7 @@ use super::{
     tokens::Mint,
     user::User,
 };
+use crate::host::native::TokenBroker;
 
 /// What is emulated: one machine with its accounts, and the issuer of their tokens.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub(super) struct Machine {
     pub(super) mint: Mint,
     pub(super) faults: Faults,
     pub(super) recorder: Recorder,
+    /// Instead of `mint`, for the metadata server.
+    pub(super) real: Option<TokenBroker>,
 }
 
 impl Machine {
@@ -89,6 +92,14 @@ struct Unanswered;
 /// All endpoints. One that belongs to another of Google's servers is a module with `routes()` of its
 /// own, merged into `emulated`: there it is recorded and can be struck by faults like the rest.
 pub(super) fn router(machine: &Arc<Machine>) -> Router {
+    if machine.real.is_some() {
+        // Nothing that fails on purpose, and nothing that shows who asked for what.
+        return Router::new()
+            .merge(metadata::routes())
+            .fallback(metadata::not_found)
+            .layer(middleware::from_fn_with_state(Arc::clone(machine), answer))
+            .with_state(Arc::clone(machine));
+    }
     let emulated = Router::new()
         .merge(metadata::routes())
         .merge(certificates::routes())

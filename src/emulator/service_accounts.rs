@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     account::ServiceAccount,
     metadata::{error, listing, recursive, text, v1, with_slash},
+    real,
     server::{Call, Machine},
     tokens::{IdTokenRequest, TokenError},
 };
@@ -64,6 +65,9 @@ async fn identity(
         let message = "non-empty audience parameter required";
         return error(StatusCode::BAD_REQUEST, message);
     };
+    if let Some(broker) = &machine.real {
+        return real::identity(broker, audience).await;
+    }
     let request = IdTokenRequest {
         account: &account,
         audience,
@@ -85,6 +89,9 @@ async fn token(
     call: Call,
 ) -> Response {
     let scopes = call.query.value("scopes").unwrap_or_default();
+    if let Some(broker) = &machine.real {
+        return real::access_token(broker, scopes).await;
+    }
     let minted = machine
         .mint
         .machines_access_token(&account, scopes, &call.token_change);

@@ -126,6 +126,8 @@ fn is_for_us(machine: &Machine, headers: &HeaderMap, audience: Option<&str>) -> 
         Some(GOOGLE.to_owned()),
         Some(machine.url("/token")),
         host.map(|host| format!("http://{host}/token")),
+        // Behind somebody who ends TLS.
+        host.map(|host| format!("https://{host}/token")),
     ];
     audience.is_some_and(|audience| known.iter().flatten().any(|url| url == audience))
 }

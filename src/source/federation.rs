@@ -167,6 +167,9 @@ impl Federation {
     }
 
     fn subject(&self, response: &Response) -> Result<Secret, FetchError> {
+        if let Some(error) = oauth::envoys_own(response) {
+            return Err(error);
+        }
         if response.status != 200 {
             // The server is a stranger: its words are its status.
             return Err(oauth::object(

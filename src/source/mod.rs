@@ -17,7 +17,9 @@ mod new;
 mod oauth;
 mod outline;
 pub mod service_account;
+pub mod user;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -30,6 +32,7 @@ use self::impersonation::Impersonation;
 use self::key::{SignError, SigningInput};
 use self::metadata::Metadata;
 use self::service_account::{ServiceAccount, Unsigned};
+use self::user::User;
 use crate::error::{Code, FetchError};
 use crate::http::{CalloutError, Request, Response};
 use crate::secret::Secret;
@@ -62,6 +65,7 @@ enum Direct {
     Metadata(Metadata),
     ServiceAccount(ServiceAccount),
     Federation(Federation),
+    User(Arc<User>),
 }
 
 /// One token to get.
@@ -218,6 +222,9 @@ impl Source {
             (Answer::Response(answer), Leg::TokenEndpoint, Direct::ServiceAccount(direct), _) => {
                 direct.token(answer, order)
             }
+            (Answer::Response(answer), Leg::TokenEndpoint, Direct::User(direct), _) => {
+                direct.token(answer, order)
+            }
             (Answer::Response(answer), Leg::Generate, _, Some(account)) => {
                 account.token(answer, order)
             }
@@ -233,6 +240,7 @@ impl Direct {
             Self::Metadata(direct) => direct.identity(),
             Self::ServiceAccount(direct) => direct.identity(),
             Self::Federation(direct) => direct.identity(),
+            Self::User(direct) => direct.identity(),
         }
     }
 
@@ -241,6 +249,7 @@ impl Direct {
             Self::Metadata(direct) => direct.server(),
             Self::ServiceAccount(direct) => direct.server(),
             Self::Federation(direct) => direct.server(),
+            Self::User(direct) => direct.server(),
         }
     }
 
@@ -249,6 +258,7 @@ impl Direct {
             Self::Metadata(direct) => direct.begin(order),
             Self::ServiceAccount(direct) => direct.begin(order),
             Self::Federation(direct) => direct.begin(order),
+            Self::User(direct) => direct.begin(order),
         }
     }
 }
@@ -285,6 +295,9 @@ fn no_answer(error: CalloutError, cluster: &str, standing: Standing) -> FetchErr
             Code::CalloutUnavailable,
             format!("cluster {cluster:?} has no healthy endpoint, or its circuit breaker is open"),
         ),
+        CalloutError::Unreadable => {
+            FetchError::transient(Code::CalloutUnavailable, "the file can't be read")
+        }
         CalloutError::UnknownCluster => {
             let reason = format!("there is no cluster {cluster:?}");
             if standing.age < CLUSTERS_MAY_COME {

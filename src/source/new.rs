@@ -1,6 +1,8 @@
 //! From the configuration to a source: credential files are taken from where they are, and what only their
 //! content can tell is checked.
 
+use std::sync::Arc;
+
 use super::federation::{ExternalAccount, Federation};
 use super::impersonation::Impersonation;
 use super::metadata::Metadata;
@@ -68,9 +70,19 @@ impl Source {
         Self::of(direct, impersonation)
     }
 
+    /// Whose tokens it gives, where the credentials say so.
+    pub fn account(&self) -> Option<&str> {
+        match (&self.impersonation, &self.direct) {
+            (Some(account), _) => Some(&account.account),
+            (None, Direct::ServiceAccount(direct)) => Some(&direct.key.email),
+            _ => None,
+        }
+    }
+
     /// Whether it is any use where an audience is wanted.
     pub fn gives_id_tokens(&self) -> bool {
-        !matches!(self.direct, Direct::Federation(_)) || self.impersonation.is_some()
+        !matches!(self.direct, Direct::Federation(_) | Direct::User(_))
+            || self.impersonation.is_some()
     }
 
     fn of(direct: Direct, impersonation: Option<Impersonation>) -> Result<Self, ConfigErrors> {
@@ -102,6 +114,7 @@ impl Direct {
                 subject_cluster: name(&credentials.subject_cluster),
                 config: resolve(&credentials.config, &format!("{place}.config"), environment)?,
             }),
+            Credentials::User(user) => Self::User(Arc::clone(user)),
             Credentials::Impersonation(_) => {
                 return Err(ConfigErrors::one(
                     place,
@@ -113,7 +126,7 @@ impl Direct {
 
     fn universe(&self) -> &str {
         match self {
-            Self::Metadata(_) => DEFAULT_UNIVERSE,
+            Self::Metadata(_) | Self::User(_) => DEFAULT_UNIVERSE,
             Self::ServiceAccount(direct) => &direct.key.universe,
             Self::Federation(direct) => &direct.config.universe,
         }
@@ -131,7 +144,10 @@ fn impersonating(
     }
     let impersonation = Impersonation {
         cluster: credentials.cluster.clone().unwrap_or_default(),
-        account_url: account_url(direct.universe(), account)?,
+        account_url: match &credentials.account_url {
+            Some(url) => url.clone(),
+            None => account_url(direct.universe(), account)?,
+        },
         account: account.clone(),
         delegates: credentials.delegates.clone(),
     };

@@ -155,7 +155,7 @@ fn refusal(
 
 /// Envoy itself answers so when a callout times out or can't connect, and says why: a certificate that it
 /// does not trust, for one.
-fn envoys_own(response: &Response) -> Option<FetchError> {
+pub(super) fn envoys_own(response: &Response) -> Option<FetchError> {
     let body = str::from_utf8(&response.body).ok()?;
     match response.status {
         504 if body == "upstream request timeout" => Some(FetchError::transient(

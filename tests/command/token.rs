@@ -113,3 +113,24 @@ fn an_address_that_is_none_is_told_how_to_write_it() {
         "{message}"
     );
 }
+
+#[test]
+fn a_credential_file_s_type_decides_where_the_token_comes_from() {
+    for option in [
+        "--write-key",
+        "--write-external-account",
+        "--write-impersonated-service-account",
+    ] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("credential.json");
+        let file = file.to_str().unwrap();
+        let google = Emulator::start_with(&[option, file]);
+        let arguments = ["token", PROFILES, "--credentials", file];
+        let printed = invoker(&nobody(), &arguments).success();
+        assert_eq!(
+            google.verify(printed.trim_end())["aud"],
+            PROFILES,
+            "{option}"
+        );
+    }
+}

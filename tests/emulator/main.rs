@@ -18,6 +18,7 @@ mod iam_credentials;
 mod metadata;
 mod options;
 mod process;
+mod real_tokens;
 mod records;
 mod sts;
 mod token_endpoint;

@@ -47,6 +47,7 @@ fn clusters<'a>(place: &str, credentials: &'a Credentials) -> Vec<ClusterField<'
     };
     let tls = Some(false);
     match credentials {
+        Credentials::User(_) => Vec::new(),
         Credentials::Metadata(metadata) => {
             vec![field(
                 "cluster",
@@ -91,6 +92,7 @@ fn clusters<'a>(place: &str, credentials: &'a Credentials) -> Vec<ClusterField<'
 
 fn remove_clusters(credentials: &mut Credentials) {
     match credentials {
+        Credentials::User(_) => {}
         Credentials::Metadata(metadata) => metadata.cluster = None,
         Credentials::ServiceAccountKey(key) => key.cluster = None,
         Credentials::Impersonation(impersonation) => {

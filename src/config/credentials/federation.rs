@@ -40,8 +40,16 @@ struct Raw {
     iam_cluster: Option<String>,
 }
 
-/// What a proxy can't do, and what does it instead.
+/// What a proxy can't do, and what does it in its place.
 const BESIDE: &str = "run `invoker emulate --credentials FILE` beside the proxy, which can, and write type: metadata";
+
+/// For programs.
+const FILE: &str = "let it write the token into a file, and run `invoker emulate --credentials FILE` with \
+                    credential_source.file beside the proxy";
+
+/// For what nothing of Invoker's can do.
+const ELSE: &str =
+    "take a source with a url or a file, another kind of credentials, or impersonation";
 
 pub(super) fn read(
     place: &str,
@@ -68,43 +76,58 @@ impl FileKind for ExternalAccount {
     const TYPE: &'static str = "external_account";
 
     fn read(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
-        let audience = fields.line("audience", problems);
-        let subject_token_type = fields.line("subject_token_type", problems);
-        let token_url = fields.text("token_url", problems);
-        let token_url = token_url
-            .and_then(|text| problems.take("token_url", Url::parse(text, Nearness::Loopback)));
-        for field in ["client_id", "client_secret", "workforce_pool_user_project"] {
-            if fields.0.contains_key(field) {
-                problems.add(
-                    field,
-                    "is for people who log in (workforce pools), which is not supported",
-                );
-            }
-        }
-        let account = match fields.optional_text("service_account_impersonation_url", problems) {
-            Some(text) => account(text, problems).map(Some),
-            None => Some(None),
-        };
-        let subject = match fields.0.get("credential_source") {
-            Some(Value::Object(source)) => subject(source, problems),
-            _ => {
-                problems.add("credential_source", "is missing, or no object");
-                None
-            }
-        };
-        let universe = fields.optional_text("universe_domain", problems);
-        Some(Self {
-            audience: audience?.to_owned(),
-            subject_token_type: subject_token_type?.to_owned(),
-            token_url: token_url?,
-            subject: subject?,
-            account: account?,
-            universe: universe.unwrap_or(DEFAULT_UNIVERSE).to_owned(),
-        })
+        external_account(fields, problems, Files::OutOfReach)
     }
 }
 
-fn account(text: &str, problems: &mut Problems) -> Option<ImpersonatedAccount> {
+/// Whether who will ask for tokens can read files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    Readable,
+    OutOfReach,
+}
+
+pub(super) fn external_account(
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+    files: Files,
+) -> Option<ExternalAccount> {
+    let audience = fields.line("audience", problems);
+    let subject_token_type = fields.line("subject_token_type", problems);
+    let token_url = fields.text("token_url", problems);
+    let token_url =
+        token_url.and_then(|text| problems.take("token_url", Url::parse(text, Nearness::Loopback)));
+    for field in ["client_id", "client_secret", "workforce_pool_user_project"] {
+        if fields.0.contains_key(field) {
+            problems.add(
+                field,
+                "is for people who log in (workforce pools), which is not supported",
+            );
+        }
+    }
+    let account = match fields.optional_text("service_account_impersonation_url", problems) {
+        Some(text) => account(text, problems).map(Some),
+        None => Some(None),
+    };
+    let subject = match fields.0.get("credential_source") {
+        Some(Value::Object(source)) => subject(source, problems, files),
+        _ => {
+            problems.add("credential_source", "is missing, or no object");
+            None
+        }
+    };
+    let universe = fields.optional_text("universe_domain", problems);
+    Some(ExternalAccount {
+        audience: audience?.to_owned(),
+        subject_token_type: subject_token_type?.to_owned(),
+        token_url: token_url?,
+        subject: subject?,
+        account: account?,
+        universe: universe.unwrap_or(DEFAULT_UNIVERSE).to_owned(),
+    })
+}
+
+pub(super) fn account(text: &str, problems: &mut Problems) -> Option<ImpersonatedAccount> {
     const FIELD: &str = "service_account_impersonation_url";
     let url = problems.take(FIELD, Url::parse(text, Nearness::Loopback))?;
     let account = url.as_str().strip_suffix(":generateAccessToken");
@@ -124,30 +147,42 @@ fn account(text: &str, problems: &mut Problems) -> Option<ImpersonatedAccount> {
     }
 }
 
-fn subject(source: &Map<String, Value>, problems: &mut Problems) -> Option<Subject> {
+fn subject(source: &Map<String, Value>, problems: &mut Problems, files: Files) -> Option<Subject> {
     const PLACE: &str = "credential_source";
     let fields = Fields(source);
     let refused = [
-        ("file", "has a file, and a proxy reads none"),
-        ("executable", "starts a program, and a proxy starts none"),
+        ("file", "has a file, and a proxy reads none", BESIDE),
+        (
+            "executable",
+            "starts a program, and Invoker starts none",
+            FILE,
+        ),
         (
             "environment_id",
             "is AWS's, whose requests have to be signed by its own rules",
+            ELSE,
         ),
         (
             "certificate",
-            "is a certificate, which works only with TLS that a proxy's filter can't make",
+            "is a certificate, which works only with TLS that Invoker doesn't make",
+            ELSE,
         ),
     ];
-    for (field, why) in refused {
-        if source.contains_key(field) {
-            problems.add(format!("{PLACE}.{field}"), format!("{why}; {BESIDE}"));
+    for (field, why, instead) in refused {
+        let is_readable = field == "file" && files == Files::Readable;
+        if source.contains_key(field) && !is_readable {
+            problems.add(format!("{PLACE}.{field}"), format!("{why}; {instead}"));
             return None;
         }
     }
     let mut found = Problems::default();
-    let url = fields.text("url", &mut found);
-    let url = url.and_then(|text| found.take("url", Url::parse(text, Nearness::LinkLocal)));
+    let url = if source.contains_key("file") {
+        let file = fields.text("file", &mut found);
+        file.and_then(|path| found.take("file", Url::file(path)))
+    } else {
+        let url = fields.text("url", &mut found);
+        url.and_then(|text| found.take("url", Url::parse(text, Nearness::LinkLocal)))
+    };
     let headers = match source.get("headers") {
         None | Some(Value::Null) => Some(Vec::new()),
         Some(Value::Object(headers)) => self::headers(headers, &mut found),

@@ -133,8 +133,12 @@ fn variable(path: &str, object: Map<String, Value>, problems: &mut Problems) -> 
     }
 }
 
-/// JSON, or base64 of it.
 fn from_text<T: FileKind>(text: &str) -> Result<T, ConfigErrors> {
+    from_object(&object(text)?)
+}
+
+/// The object in JSON, or in base64 of it.
+pub(super) fn object(text: &str) -> Result<Map<String, Value>, ConfigErrors> {
     let text = text.trim();
     let decoded;
     let json = if text.starts_with('{') {
@@ -151,7 +155,7 @@ fn from_text<T: FileKind>(text: &str) -> Result<T, ConfigErrors> {
             .ok_or_else(|| ConfigErrors::one("", "is neither JSON nor its base64"))?
     };
     match serde_json::from_str(json) {
-        Ok(Document(Value::Object(object))) => from_object(&object),
+        Ok(Document(Value::Object(object))) => Ok(object),
         Ok(_) => Err(ConfigErrors::one("", "is no JSON object")),
         // Without serde's words, which can quote.
         Err(error) => Err(ConfigErrors::one(
@@ -165,7 +169,7 @@ fn from_text<T: FileKind>(text: &str) -> Result<T, ConfigErrors> {
     }
 }
 
-fn from_object<T: FileKind>(object: &Map<String, Value>) -> Result<T, ConfigErrors> {
+pub(super) fn from_object<T: FileKind>(object: &Map<String, Value>) -> Result<T, ConfigErrors> {
     let mut problems = Problems::default();
     let fields = Fields(object);
     let content = match fields.text("type", &mut problems) {

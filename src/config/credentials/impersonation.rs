@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Credentials, FEDERATION, METADATA, SERVICE_ACCOUNT_KEY, cluster, is_email};
 use crate::config::error::Problems;
+use crate::url::Url;
 
 /// Another account, as whom the source's may act.
 #[derive(Debug, Clone)]
@@ -12,6 +13,8 @@ pub struct ImpersonationCredentials {
     pub service_account: String,
     /// Accounts in between, from the source's to the last one, which may act as `service_account`.
     pub delegates: Vec<String>,
+    /// The account at IAM, without a method, where a file names it; else Google's.
+    pub account_url: Option<Url>,
     /// The Envoy cluster of IAM.
     pub cluster: Option<String>,
     /// Who asks: any kind but this one.
@@ -78,6 +81,7 @@ pub(super) fn read(
     }
     Some(ImpersonationCredentials {
         service_account,
+        account_url: None,
         delegates,
         cluster: raw.cluster,
         source: source?,

@@ -1,12 +1,16 @@
 //! Where tokens come from: a file a kind. Read by hand on `type`, so that a problem keeps its path and no
 //! value from here, which may be a key, is ever quoted.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::Problems;
 use super::reader;
+use crate::source::user::User;
 
+mod adc;
 mod cluster;
 mod federation;
 mod file;
@@ -33,6 +37,8 @@ pub enum Credentials {
     Impersonation(Box<ImpersonationCredentials>),
     /// Another provider's token.
     Federation(FederationCredentials),
+    /// A person's login: in no configuration, only below the impersonation of a credential file.
+    User(Arc<User>),
 }
 
 impl Credentials {
@@ -58,7 +64,7 @@ fn environment_variables<'a>(place: &str, credentials: &'a Credentials) -> Vec<(
         Credentials::Impersonation(it) => {
             return environment_variables(&format!("{place}.source"), &it.source);
         }
-        Credentials::Metadata(_) => return Vec::new(),
+        Credentials::Metadata(_) | Credentials::User(_) => return Vec::new(),
     };
     name.map(|name| (path, name)).into_iter().collect()
 }
@@ -80,7 +86,7 @@ fn secrets_in_sight(place: &str, credentials: &Credentials, paths: &mut Vec<Stri
         Credentials::Impersonation(it) => {
             secrets_in_sight(&format!("{place}.source"), &it.source, paths);
         }
-        Credentials::Metadata(_) => {}
+        Credentials::Metadata(_) | Credentials::User(_) => {}
     }
 }
 

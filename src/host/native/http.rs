@@ -5,7 +5,8 @@
 //! minutes apart.
 
 use std::error::Error;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
@@ -18,6 +19,7 @@ use super::MetadataServer;
 use super::stream::Stream;
 use crate::http::{CalloutError, MAX_RESPONSE_BYTES, Request, Response};
 use crate::source::metadata;
+use crate::url::Scheme;
 
 /// What became of a callout.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(super) async fn exchange(request: &Request, server: &MetadataServer) -> Exch
     Exchange {
         asked: match request.authority.as_str() {
             metadata::AUTHORITY => server.to_string(),
+            "" => request.path.clone(),
             authority => format!("{}://{authority}", request.scheme.as_str()),
         },
         in_words: match &answer {
@@ -49,6 +52,9 @@ pub(super) async fn exchange(request: &Request, server: &MetadataServer) -> Exch
 }
 
 async fn send(request: &Request, server: &MetadataServer) -> Result<Response, Trouble> {
+    if request.scheme == Scheme::File {
+        return file(&request.path).await;
+    }
     let message = message(request)?;
     let stream = Stream::connect(request, server).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -62,6 +68,29 @@ async fn send(request: &Request, server: &MetadataServer) -> Result<Response, Tr
         status: head.status.as_u16(),
         headers: names_and_values(&head.headers),
         body: body.to_bytes().into(),
+    })
+}
+
+/// Read anew each time: whoever writes subject tokens into files replaces them before they end.
+async fn file(path: &str) -> Result<Response, Trouble> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut body = Vec::new();
+        let limit = MAX_RESPONSE_BYTES as u64 + 1;
+        File::open(path)?.take(limit).read_to_end(&mut body)?;
+        Ok(body)
+    });
+    let body = read
+        .await
+        .unwrap_or_else(|lost| Err(io::Error::other(lost)));
+    let body = body.map_err(Trouble::File)?;
+    if body.len() > MAX_RESPONSE_BYTES {
+        return Err(Trouble::TooLarge);
+    }
+    Ok(Response {
+        status: 200,
+        headers: Vec::new(),
+        body,
     })
 }
 
@@ -93,6 +122,8 @@ pub(super) enum Trouble {
     Timeout,
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    #[error("cannot read the file")]
+    File(#[source] io::Error),
     #[error("no HTTP answer")]
     Exchange(#[from] hyper::Error),
     #[error("the answer broke off")]
@@ -124,6 +155,7 @@ impl Trouble {
             Self::Connect(_) | Self::Tls(_) | Self::Exchange(_) | Self::Body(_) => {
                 CalloutError::Unreachable
             }
+            Self::File(_) => CalloutError::Unreadable,
             Self::TooLarge => CalloutError::TooLarge,
             Self::Message(_) | Self::Authority(_) | Self::NoRoots => CalloutError::Unavailable,
         }

@@ -1,20 +1,22 @@
 //! A process of its own: real clocks, real HTTP, a store that nobody else sees.
 //!
-//! It serves the command, which wants one token. Everything about a token's life
+//! It serves the command, which wants one token or stands for a metadata server. Everything about a token's life
 //! (retries, pauses, what may pass and what may not) is the core's; here are only its clocks and its
 //! wires.
 
+mod broker;
 mod clock;
 mod http;
 mod metadata_server;
 mod stream;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
 
+pub use self::broker::{BrokeredToken, TokenBroker};
 use self::clock::Clock;
 use self::http::Exchange;
 pub use self::metadata_server::{AddressError, METADATA_HOST, MetadataServer};
@@ -27,10 +29,13 @@ use crate::store::MemoryStore;
 use crate::token::Token;
 use crate::wanted::Wanted;
 
-/// The only thing that such a host is asked for.
-const WANTED: Target = Target::Literal(0);
+/// The first thing that a host is made for.
+pub const FIRST: Target = Target::Literal(0);
 
-/// One credential and one wish in this process, inside of a tokio runtime.
+/// As many as a worker of Envoy's lets wait.
+const MAX_WAITING: usize = 1024;
+
+/// One credential in this process, inside of a tokio runtime.
 ///
 /// [`Native::ask`] for a token, then wait for what happens with [`Native::next`], which may be
 /// dropped and called again without a loss. The core goes on looking for a token after it has
@@ -44,7 +49,7 @@ pub struct Native {
     callouts: JoinSet<(CalloutId, Exchange)>,
     last_exchange: Option<(String, String)>,
     asked: u64,
-    pending: Option<RequestId>,
+    pending: BTreeSet<RequestId>,
     happenings: VecDeque<Happening>,
 }
 
@@ -52,7 +57,7 @@ pub struct Native {
 #[derive(Debug)]
 pub enum Happening {
     /// The answer to [`Native::ask`].
-    Answered(Result<Rc<Token>, Denial>),
+    Answered(RequestId, Result<Rc<Token>, Denial>),
     /// A step in the life of the token.
     Event(Event),
 }
@@ -60,10 +65,13 @@ pub enum Happening {
 impl Native {
     /// Nothing is sent before the first [`Native::ask`]. The source is one of credentials without clusters:
     /// those are names in Envoy's configuration, and here callouts go out as they are.
-    pub fn new(source: Source, wanted: Wanted, timing: Timing, server: MetadataServer) -> Self {
+    ///
+    /// `wanted` is what it goes on looking for by itself once it was asked; of anything else it can be asked
+    /// as well.
+    pub fn new(source: Source, wanted: &[Wanted], timing: Timing, server: MetadataServer) -> Self {
         let settings = Settings {
             timing,
-            max_waiting_requests: 1,
+            max_waiting_requests: MAX_WAITING,
             prefetch: false,
             lateness: std::time::Duration::ZERO,
         };
@@ -72,57 +80,56 @@ impl Native {
         let seed = getrandom::u64().unwrap_or_default();
         let started = clock.now().monotonic;
         Self {
-            authenticator: Authenticator::new(source, settings, &[wanted], seed, started),
+            authenticator: Authenticator::new(source, settings, wanted, seed, started),
             server,
             store: MemoryStore::default(),
             clock,
             callouts: JoinSet::new(),
             last_exchange: None,
             asked: 0,
-            pending: None,
+            pending: BTreeSet::new(),
             happenings: VecDeque::new(),
         }
     }
 
-    /// Asks for a token; [`Happening::Answered`] follows, at the latest after `timeout`. An earlier
-    /// question that is still open is withdrawn.
-    pub fn ask(&mut self) {
-        if let Some(request) = self.pending.take() {
-            self.authenticator.handle_cancel(request);
-        }
+    /// Asks for a token; [`Happening::Answered`] with this number follows, at the latest after `timeout`.
+    pub fn ask(&mut self, target: &Target) -> RequestId {
         let request = RequestId(self.asked);
         self.asked += 1;
         let now = self.clock.now();
         let answer = self
             .authenticator
-            .handle_request(request, &WANTED, &self.store, now);
+            .handle_request(request, target, &self.store, now);
         self.drain();
         let result = match answer {
             Answer::Token(token) => Ok(token),
             Answer::Denied(denial) => Err(denial),
             Answer::Pending => {
-                self.pending = Some(request);
-                return;
+                self.pending.insert(request);
+                return request;
             }
         };
-        self.happenings.push_back(Happening::Answered(result));
+        self.happenings
+            .push_back(Happening::Answered(request, result));
+        request
     }
 
-    /// Whether the last question is still without an answer.
+    /// Whether a question is still without an answer.
     pub fn is_pending(&self) -> bool {
-        self.pending.is_some()
+        !self.pending.is_empty()
     }
 
-    /// Asks for a token, and waits for the answer.
+    /// Asks for the [`FIRST`] token, and waits for the answer.
     ///
     /// # Errors
     ///
     /// The core's denial.
     pub async fn token(&mut self) -> Result<Rc<Token>, Denial> {
-        self.ask();
+        let asked = self.ask(&FIRST);
         loop {
-            if let Happening::Answered(result) = self.next().await {
-                return result;
+            match self.next().await {
+                Happening::Answered(request, result) if request == asked => return result,
+                _ => {}
             }
         }
     }
@@ -179,8 +186,9 @@ impl Native {
                         .handle_signature(id, signature, &self.store, now);
                 }
                 Output::Resume(request, result) => {
-                    if self.pending.take_if(|it| *it == request).is_some() {
-                        self.happenings.push_back(Happening::Answered(result));
+                    if self.pending.remove(&request) {
+                        self.happenings
+                            .push_back(Happening::Answered(request, result));
                     }
                 }
                 // There is no other VM.

@@ -40,8 +40,8 @@ impl Stream {
         let wrong = || Trouble::Authority(request.authority.clone());
         let authority: Authority = request.authority.parse().map_err(|_| wrong())?;
         let port = match request.scheme {
-            Scheme::Http => 80,
             Scheme::Https => 443,
+            Scheme::Http | Scheme::File => 80,
         };
         let host = authority
             .host()

@@ -1,5 +1,5 @@
-//! The messages of Envoy's foreign function `sign`, which signs in native code (since 1.37 or later; 1.40
-//! has it, 1.36 has not).
+//! The messages of Envoy's foreign function `sign`, which signs in native code (1.40 has
+//! it, 1.36.2 has not).
 //!
 //! Field numbers: `source/extensions/common/wasm/ext/sign.proto` in Envoy's repository.
 
