@@ -82,6 +82,15 @@ class TestDemo:
             assert said.returncode == 0, said.stdout + said.stderr
             eventually(lambda: not [port for port in PORTS if is_taken(port)], "everything to end")
 
+    def test_plays_it_outside_google_cloud_with_a_key_and_no_metadata_server(self, envoy_binary: Path) -> None:
+        with the_ports():
+            said = run("scripts/demo", "--outside-gcp", "--envoy", envoy_binary)
+            assert said.returncode == 0, said.stdout + said.stderr
+            story = plain(said.stdout)
+            assert '"email": "login@demo.iam.gserviceaccount.com"' in story
+            assert "There is no metadata server" in story
+            assert not [port for port in PORTS if is_taken(port)]
+
     def test_fails_if_the_story_comes_out_differently(self, envoy_binary: Path, tmp_path: Path) -> None:
         """With a curl that asks for something else, two of the three answers are not the right ones."""
         curl = tmp_path / "curl"

@@ -13,7 +13,15 @@ import yaml
 from harness import tokens
 from harness.envoy import validate
 from harness.process import ROOT, TARGET, built
-from harness.shipped import CALLING_SIDE, CALLING_SIDE_ADMIN, PROFILES_ACCOUNT, RECEIVING_SIDE, Demo, demo, running
+from harness.shipped import (
+    CALLING_SIDE,
+    CALLING_SIDE_ADMIN,
+    PROFILES_ACCOUNT,
+    RECEIVING_SIDE,
+    Demo,
+    demo,
+    running,
+)
 
 FORGED = "Bearer forged"
 
@@ -148,8 +156,9 @@ def plugin_configurations(part: Any) -> Iterator[dict[str, Any]]:
             yield from plugin_configurations(value)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "listener"])
-def test_invoker_check_finds_nothing_to_say(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["quickstart", "listener", "outside-gcp"])
+def test_invoker_check_finds_nothing_to_say(receiving: Demo, tmp_path: Path, name: str) -> None:
+    environment = {**os.environ, "INVOKER_SA_KEY": receiving.key.read_text()}
     configurations = list(plugin_configurations(shipped(name)))
     assert configurations
     for number, plugin in enumerate(configurations):
@@ -157,13 +166,16 @@ def test_invoker_check_finds_nothing_to_say(tmp_path: Path, name: str) -> None:
         file = tmp_path / f"{number}.yaml"
         file.write_text(yaml.safe_dump(plugin["configuration"]["value"]))
         command = [built(TARGET / "release/invoker"), "check", file, "--bootstrap", f"envoy/{name}.yaml"]
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
         assert said.returncode == 0, said.stdout + said.stderr
         assert "0 errors, 0 warnings" in said.stdout
 
 
-@pytest.mark.parametrize("name", ["quickstart", "listener", "receiver"])
-def test_envoy_takes_it_without_a_warning(envoy_binary: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["quickstart", "listener", "receiver", "outside-gcp"])
+def test_envoy_takes_it_without_a_warning(
+    receiving: Demo, envoy_binary: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOKER_SA_KEY", receiving.key.read_text())
     configuration = shipped(name)
     for plugin in plugin_configurations(configuration):
         # The test's Envoy runs elsewhere.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class Plugin:
     name: str = "invoker"
     vm_id: str = "invoker"
     module: Path = MODULE
+    # Environment variables of Envoy's that the virtual machine may see.
+    environment: Sequence[str] = ()
     # More fields of PluginConfig, such as failure_policy.
     extra: Json = field(default_factory=dict)
 
@@ -47,6 +50,11 @@ class Plugin:
                         "vm_id": self.vm_id,
                         "runtime": "envoy.wasm.runtime.v8",
                         "code": {"local": {"filename": str(self.module)}},
+                        **(
+                            {"environment_variables": {"host_env_keys": list(self.environment)}}
+                            if self.environment
+                            else {}
+                        ),
                     },
                     "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text},
                     **self.extra,

@@ -40,13 +40,20 @@ class Call:
 
 class Emulator:
     def __init__(
-        self, folder: Path, accounts: Sequence[str] = (LOGIN,), lifetime: str = "1h", listen: str = "127.0.0.1:0"
+        self,
+        folder: Path,
+        accounts: Sequence[str] = (LOGIN,),
+        lifetime: str | None = "1h",
+        listen: str = "127.0.0.1:0",
+        options: Sequence[str | Path] = (),
     ) -> None:
+        """``options``: more of `invoker emulate`'s own."""
         folder.mkdir(parents=True, exist_ok=True)
         arguments: list[str | Path] = [built(TARGET / "release" / "invoker"), "emulate", "--listen", listen]
         for account in accounts:
             arguments += ["--service-account", account]
-        arguments += ["--token-lifetime", lifetime]
+        arguments += ["--token-lifetime", lifetime] if lifetime else []
+        arguments += options
         self._process = Process(arguments, folder / "emulator.log")
         self.url = eventually(self._announced, "the emulator to say where it listens")
         self.port = int(self.url.rsplit(":", 1)[1])
@@ -57,6 +64,10 @@ class Emulator:
             raise AssertionError(f"the emulator ended at once:\n{self._process.log()}")
         found = re.match(r"invoker emulate: listening on (http://\S+)\n", self._process.log())
         return found.group(1) if found else None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def stop(self) -> None:
         self._http.close()
@@ -72,12 +83,40 @@ class Emulator:
             self._http.delete(f"/_emulator/faults/{identity}")
 
     def add_fault(self, *, path: str = IDENTITY, **fields: Any) -> int:
-        answer = self._http.post("/_emulator/faults", json={"path": path, **fields})
+        where = {} if "endpoint" in fields else {"path": path}
+        answer = self._http.post("/_emulator/faults", json={**where, **fields})
         assert answer.status_code == 201, answer.text
         return int(answer.json()["id"])
 
     def heal(self) -> None:
         assert self._http.delete("/_emulator/faults").is_success
+
+    @contextmanager
+    def clock_offset(self, offset: str) -> Iterator[None]:
+        """Google's clock is ahead of this machine's by so much while the block runs; "-5m" is behind."""
+        assert self._http.post("/_emulator/clock", json={"offset": offset}).is_success
+        try:
+            yield
+        finally:
+            assert self._http.delete("/_emulator/clock").is_success
+
+    @contextmanager
+    def disabled_key(self, key_id: str) -> Iterator[None]:
+        """This key of an account is worth nothing while the block runs."""
+        assert self._http.post(f"/_emulator/keys/{key_id}/disable").is_success
+        try:
+            yield
+        finally:
+            assert self._http.post(f"/_emulator/keys/{key_id}/enable").is_success
+
+    def revoke_access_tokens(self) -> None:
+        assert self._http.delete("/_emulator/access-tokens").is_success
+
+    def calls_of(self, endpoint: str) -> list[Call]:
+        """The calls of one endpoint: `token`, `sts`, `generateIdToken` and so on."""
+        answer = self._http.get("/_emulator/requests", params={"endpoint": endpoint})
+        assert answer.status_code == 200, answer.text
+        return [Call(**call) for call in json.loads(answer.text)]
 
     def all_calls(self) -> list[Call]:
         answer = self._http.get("/_emulator/requests")

@@ -49,6 +49,8 @@ class Demo:
 
     folder: Path
     emulator: Emulator
+    # Login's key file.
+    key: Path
 
     def get(self, port: int, host: str, headers: Sequence[tuple[str, str]] = ()) -> httpx.Response:
         with httpx.Client(trust_env=False, timeout=20) as client:
@@ -67,32 +69,45 @@ def demo(folder: Path, envoy: Path) -> Iterator[Demo]:
     """The emulator, two services, and envoy/receiver.yaml in front of them."""
     with the_ports(), ExitStack() as stack:
         accounts = [LOGIN, PROFILES_ACCOUNT]
-        emulator = Emulator(folder / "emulator", accounts=accounts, listen=f"127.0.0.1:{EMULATOR}")
+        key = folder / "key.json"
+        emulator = Emulator(
+            folder / "emulator",
+            accounts=accounts,
+            listen=f"127.0.0.1:{EMULATOR}",
+            options=["--write-key", f"{LOGIN}={key}"],
+        )
         stack.callback(emulator.stop)
         for name, port in (("profiles", PROFILES), ("search", SEARCH)):
             service = Process([sys.executable, ROOT / "scripts/lib/service.py", name, str(port)], folder / f"{name}.log")
             stack.callback(service.stop)
             eventually(lambda port=port: is_taken(port), f"the service {name}")
         stack.enter_context(running(envoy, "receiver", folder, RECEIVING_SIDE_ADMIN))
-        yield Demo(folder, emulator)
+        yield Demo(folder, emulator, key)
 
 
 @contextmanager
 def running(
-    envoy: Path, name: str, folder: Path, admin: int, *, func_e: Path | None = None
+    envoy: Path,
+    name: str,
+    folder: Path,
+    admin: int,
+    *,
+    func_e: Path | None = None,
+    file: Path | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Process]:
     """`envoy -c envoy/NAME.yaml`, or the same with func-e, in the repository's root. The flag lets
-    several Envoys run on one machine."""
-    environment = {}
+    several Envoys run on one machine. ``file``: a changed copy."""
+    environment = dict(environment or {})
     command: list[str | Path] = [envoy]
     if func_e is not None:
         command = [func_e, "run"]
-        environment = {
+        environment |= {
             "ENVOY_PATH": str(envoy),
             **{f"FUNC_E_{kind}_HOME": str(folder / "func-e") for kind in ("CONFIG", "DATA", "STATE")},
             "FUNC_E_RUNTIME_DIR": str(folder / "func-e"),
         }
-    arguments = [*command, "-c", f"envoy/{name}.yaml", "--use-dynamic-base-id", "--concurrency", "2"]
+    arguments = [*command, "-c", file or f"envoy/{name}.yaml", "--use-dynamic-base-id", "--concurrency", "2"]
     process = Process(arguments, folder / f"{name}.log", environment)
     try:
         eventually(lambda: is_ready(process, admin), f"envoy/{name}.yaml to be ready", within=60)

@@ -55,6 +55,10 @@ class Layout:
     manager: Json = field(default_factory=dict)
     # More fields of the metadata server's cluster.
     metadata_cluster: Json = field(default_factory=dict)
+    # More clusters for callouts, all of which lead to where the metadata server is.
+    callout_clusters: list[str] = field(default_factory=list)
+    # Envoy's environment variables that Invoker may see.
+    environment: dict[str, str] = field(default_factory=dict)
     # Filters before Invoker in the listener.
     filters_before: list[Json] = field(default_factory=list)
 
@@ -83,7 +87,8 @@ class Layout:
         return {name: value for name, value in config.items() if value is not None}
 
     def _plugin(self, rules: list[Json], name: str) -> Json:
-        return Plugin(self.config(rules), name, self.vm_id, self.module, self.plugin).http_filter()
+        plugin = Plugin(self.config(rules), name, self.vm_id, self.module, list(self.environment), self.plugin)
+        return plugin.http_filter()
 
     def _rules_of(self, cluster: Cluster) -> list[Json]:
         """The rules that can match in this cluster; what names it says `*` there, as people write it."""
@@ -100,7 +105,8 @@ class Layout:
             wanted = rules or (self.place == UPSTREAM and self.settings.get("audience_from_metadata"))
             built.append(cluster.build([self._plugin(rules, cluster.name)] if wanted else None))
         metadata = Cluster("metadata", self.metadata_port, extra=self.metadata_cluster)
-        return [*built, metadata.build()]
+        others = [Cluster(name, self.metadata_port).build() for name in self.callout_clusters]
+        return [*built, metadata.build(), *others]
 
     def listener_resources(self, access_log: Path) -> list[Json]:
         hosts = self.virtual_hosts
@@ -147,6 +153,7 @@ class Sidecar:
             wasm_log_level=wasm_log_level,
             drain_seconds=drain_seconds,
             may_crash=may_crash,
+            environment=layout.environment,
         )
         self.port = eventually(self.envoy.listeners, "a listener")["outbound"]
         self._ids = itertools.count(1)
