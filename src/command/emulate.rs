@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use invoker::authenticator::{Event, Level};
 use invoker::config::Timing;
 use invoker::emulator::{
     ClockOffset, CredentialFile, CredentialKind, Emulator, Grant, Options, RealTokens,
@@ -115,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let real = real
         .map(|source| {
             let server = MetadataServer::from_environment()?;
-            let broker = TokenBroker::start(source, Timing::default(), server);
+            let broker = TokenBroker::start(source, Timing::default(), server, report);
             anyhow::Ok(RealTokens {
                 broker: broker.context("cannot start a thread")?,
                 beyond_loopback: arguments.beyond_loopback,
@@ -143,8 +144,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn source(file: &Path) -> anyhow::Result<Source> {
     let credentials = credential_file::read(file)?;
-    let source = Source::new(&credentials, &|_| None);
-    source.map_err(|errors| anyhow::anyhow!("{} can't be used:\n{errors}", file.display()))
+    let source = Source::new(&credentials, &|_| None)
+        .map_err(|errors| anyhow::anyhow!("{} can't be used:\n{errors}", file.display()))?;
+    anyhow::ensure!(
+        source.gives_id_tokens(),
+        "{} names no account (service_account_impersonation_url), and without one there are no ID tokens; make it \
+         with `gcloud iam workload-identity-pools create-cred-config --service-account=EMAIL`",
+        file.display()
+    );
+    Ok(source)
+}
+
+/// What an operator wants to know of tokens that others ask for.
+fn report(event: &Event) {
+    if event.level() > Level::Debug {
+        let _ = writeln!(io::stderr(), "invoker emulate: {event}");
+    }
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {

@@ -206,6 +206,11 @@ fn a_file_that_can_not_be_used_is_explained_without_its_secrets() {
         "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {"environment_id": "aws1"},
     }));
     assert!(aws.contains("AWS"), "{aws}");
+    let nobody = said(json!({
+        "type": "external_account", "audience": "//iam", "subject_token_type": "urn:x",
+        "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {"file": "/token"},
+    }));
+    assert!(nobody.contains("names no account"), "{nobody}");
     fs::remove_file(&file).unwrap();
     let missing = output(&["--credentials", file.to_str().unwrap()]);
     assert!(

@@ -1,13 +1,13 @@
 //! Tokens for many who ask, on any thread: the core runs on a thread of its own, since it shares nothing.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Happening, MetadataServer, Native};
-use crate::authenticator::{Level, RequestId};
+use crate::authenticator::{Event, RequestId};
 use crate::config::Timing;
 use crate::error::{Class, Code, Denial};
 use crate::rules::Target;
@@ -36,19 +36,24 @@ struct Question {
 }
 
 impl TokenBroker {
-    /// Starts the core. What happens to tokens is said on standard error, a line each, from `info` up.
+    /// Starts the core. `report` is told what happens to tokens, on the core's thread.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn start(source: Source, timing: Timing, server: MetadataServer) -> io::Result<Self> {
+    pub fn start(
+        source: Source,
+        timing: Timing,
+        server: MetadataServer,
+        report: fn(&Event),
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (questions, inbox) = mpsc::unbounded_channel();
         let run = move || {
             let host = Native::new(source, &[], timing, server);
-            runtime.block_on(serve(host, inbox));
+            runtime.block_on(serve(host, inbox, report));
         };
         thread::Builder::new()
             .name("tokens".to_owned())
@@ -75,7 +80,7 @@ impl TokenBroker {
     }
 }
 
-async fn serve(mut host: Native, mut inbox: mpsc::UnboundedReceiver<Question>) {
+async fn serve(mut host: Native, mut inbox: mpsc::UnboundedReceiver<Question>, report: fn(&Event)) {
     let mut waiting: BTreeMap<RequestId, oneshot::Sender<_>> = BTreeMap::new();
     loop {
         tokio::select! {
@@ -96,10 +101,7 @@ async fn serve(mut host: Native, mut inbox: mpsc::UnboundedReceiver<Question>) {
                         let _ = answer.send(token);
                     }
                 }
-                Happening::Event(event) if event.level() > Level::Debug => {
-                    let _ = writeln!(io::stderr(), "invoker emulate: {event}");
-                }
-                Happening::Event(_) => {}
+                Happening::Event(event) => report(&event),
             },
         }
     }
