@@ -93,11 +93,11 @@ struct Unanswered;
 /// own, merged into `emulated`: there it is recorded and can be struck by faults like the rest.
 pub(super) fn router(machine: &Arc<Machine>) -> Router {
     if machine.real.is_some() {
-        // Nothing that fails on purpose, and nothing that shows who asked for what.
+        // Nothing that fails on purpose, and nothing that notes who asked for what.
         return Router::new()
             .merge(metadata::routes())
             .fallback(metadata::not_found)
-            .layer(middleware::from_fn_with_state(Arc::clone(machine), answer))
+            .layer(middleware::from_fn(answer_with_real_tokens))
             .with_state(Arc::clone(machine));
     }
     let emulated = Router::new()
@@ -184,6 +184,24 @@ async fn answer(State(machine): State<Arc<Machine>>, request: Request, next: Nex
         fault.headers.apply(response.headers_mut());
     }
     machine.recorder.answered(call, response.status());
+    response
+}
+
+async fn answer_with_real_tokens(request: Request, next: Next) -> Response {
+    let (mut request, body) = request.into_parts();
+    let is_metadata = metadata::owns(request.uri.path());
+    let query = Parameters::parse(request.uri.query().unwrap_or_default());
+    request.extensions.insert(Call {
+        query: Arc::new(query),
+        ..Call::default()
+    });
+    let mut response = match metadata::refusal(&request) {
+        Some(response) => response,
+        None => next.run(Request::from_parts(request, body)).await,
+    };
+    if is_metadata {
+        metadata::sign_headers(response.headers_mut());
+    }
     response
 }
 

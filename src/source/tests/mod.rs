@@ -5,6 +5,7 @@ mod impersonation;
 pub(crate) mod key_file;
 mod secrets;
 mod service_account;
+mod user;
 
 use std::time::Duration;
 
