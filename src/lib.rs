@@ -37,6 +37,7 @@
 //! - [`token`]: a token, parsed once, whose `Debug` never shows it
 //! - [`store`]: the records that all VMs of a process share
 //! - [`http`]: plain requests and answers, and the [`url`]s that they go to
+//! - `protobuf`: reads the messages that a proxy hands over
 //! - [`secret`]: text that nobody may see
 //! - [`time`]: the two clocks
 //! - [`error`](mod@error): why there is no token, and what that means for a request
@@ -84,6 +85,7 @@ pub mod error;
 pub mod host;
 pub mod http;
 pub mod invoker;
+mod protobuf;
 pub mod rules;
 pub mod secret;
 pub mod source;

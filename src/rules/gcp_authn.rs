@@ -5,13 +5,13 @@
 //! 1.40.0 has them: `{ string url = 1; AccessToken access_token = 2; BoundJwt bound_jwt = 3;
 //! BoundAccessToken bound_access_token = 4; IAMAccessToken iam_access_token = 5; }`.
 
+use crate::protobuf::{Fields, Payload};
 use crate::wanted::{Scopes, Wanted};
 
 /// What an access token gets whose annotation names no scope: what the metadata server's own default is
 /// everywhere but on machines that somebody restricted.
 const DEFAULT_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-const LENGTH: u64 = 2;
 const ACCESS_TOKEN: u64 = 2;
 const SCOPES: u64 = 1;
 
@@ -49,32 +49,12 @@ fn access(message: &[u8]) -> Result<Wanted, String> {
 }
 
 /// The fields of a message that has only texts and messages.
-fn fields(mut rest: &[u8]) -> Option<Vec<(u64, &[u8])>> {
-    let mut fields = Vec::new();
-    while !rest.is_empty() {
-        let tag = varint(&mut rest)?;
-        if tag & 7 != LENGTH {
-            return None;
-        }
-        let length = usize::try_from(varint(&mut rest)?).ok()?;
-        let (content, behind) = rest.split_at_checked(length)?;
-        fields.push((tag >> 3, content));
-        rest = behind;
-    }
-    Some(fields)
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, behind) = rest.split_first()?;
-        *rest = behind;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
+fn fields(message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let content = |field| match field {
+        Some((number, Payload::Bytes(bytes))) => Some((number, bytes)),
+        _ => None,
+    };
+    Fields::of(message).map(content).collect()
 }
 
 #[cfg(test)]

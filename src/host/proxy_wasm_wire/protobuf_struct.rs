@@ -5,12 +5,10 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::protobuf::{Fields, Payload};
+
 /// Deeper than any configuration of ours, shallower than the stack.
 const MAX_DEPTH: usize = 32;
-
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const LENGTH: u64 = 2;
 
 /// The object that the bytes encode; `None` if they encode none.
 pub(in crate::host) fn decode(bytes: &[u8]) -> Option<Value> {
@@ -22,7 +20,7 @@ fn object(bytes: &[u8], depth: usize) -> Option<Map<String, Value>> {
     let mut fields = Map::new();
     for entry in messages(bytes, 1)? {
         let (mut name, mut content) = (String::new(), Value::Null);
-        for field in (Fields { rest: entry }) {
+        for field in Fields::of(entry) {
             match field? {
                 (1, Payload::Bytes(text)) => name = str::from_utf8(text).ok()?.to_owned(),
                 (2, Payload::Bytes(bytes)) => content = value(bytes, depth.checked_sub(1)?)?,
@@ -37,7 +35,7 @@ fn object(bytes: &[u8], depth: usize) -> Option<Map<String, Value>> {
 /// `Value { oneof kind { null = 1; number = 2; string = 3; bool = 4; Struct = 5; ListValue = 6; } }`
 fn value(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut value = Value::Null;
-    for field in (Fields { rest: bytes }) {
+    for field in Fields::of(bytes) {
         value = match field? {
             (1, Payload::Varint(_)) => Value::Null,
             (2, Payload::Fixed64(bits)) => number(f64::from_bits(bits))?,
@@ -71,68 +69,7 @@ fn messages(bytes: &[u8], number: u64) -> Option<Vec<&[u8]>> {
         Some((found, Payload::Bytes(bytes))) if found == number => Some(bytes),
         _ => None,
     };
-    Fields { rest: bytes }.map(content).collect()
-}
-
-enum Payload<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Bytes(&'a [u8]),
-}
-
-/// A message's fields with their numbers; a `None` among them, at the end, for bytes that are none.
-struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Option<(u64, Payload<'a>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.rest = &[];
-        }
-        Some(field)
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u64, Payload<'a>)> {
-        let key = self.varint()?;
-        let payload = match key & 7 {
-            VARINT => Payload::Varint(self.varint()?),
-            FIXED64 => {
-                let (bits, rest) = self.rest.split_first_chunk()?;
-                self.rest = rest;
-                Payload::Fixed64(u64::from_le_bytes(*bits))
-            }
-            LENGTH => {
-                let size = usize::try_from(self.varint()?).ok()?;
-                let (bytes, rest) = self.rest.split_at_checked(size)?;
-                self.rest = rest;
-                Payload::Bytes(bytes)
-            }
-            _ => return None,
-        };
-        Some((key >> 3, payload))
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
+    Fields::of(bytes).map(content).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 use zeroize::Zeroizing;
 
-const VARINT: u8 = 0;
+use crate::protobuf::{Fields, Payload};
+
 const LENGTH: u8 = 2;
 
 /// `SignArguments { string hash_function = 1; bytes private_key = 2; bytes text = 3; }`, with a key in DER.
@@ -29,36 +30,15 @@ pub(in crate::host) fn arguments(key: &[u8], text: &[u8]) -> Zeroizing<Vec<u8>> 
 /// `SignResult { bool result = 1; bytes signature = 2; string error = 3; }`: the signature, if there is one.
 pub(in crate::host) fn signature(message: &[u8]) -> Option<Vec<u8>> {
     let (mut is_good, mut signature) = (false, None);
-    let mut rest = message;
-    while let Some((tag, behind)) = rest.split_first() {
-        rest = behind;
-        let number = varint(&mut rest)?;
-        match (tag >> 3, tag & 7) {
-            (1, VARINT) => is_good = number != 0,
-            (field, LENGTH) => {
-                let (content, behind) = rest.split_at_checked(usize::try_from(number).ok()?)?;
-                rest = behind;
-                if field == 2 {
-                    signature = Some(content.to_vec());
-                }
-            }
+    for field in Fields::of(message) {
+        match field? {
+            (1, Payload::Varint(result)) => is_good = result != 0,
+            (2, Payload::Bytes(bytes)) => signature = Some(bytes.to_vec()),
+            (_, Payload::Bytes(_)) => {}
             _ => return None,
         }
     }
     signature.filter(|signature| is_good && !signature.is_empty())
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, behind) = rest.split_first()?;
-        *rest = behind;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
