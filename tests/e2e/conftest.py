@@ -14,6 +14,7 @@ from harness.emulator import Emulator
 from harness.envoy import Envoy, tail
 from harness.names import Fresh
 from harness.process import ROOT
+from harness.shipped import Demo, demo
 from harness.sidecar import LISTENER, UPSTREAM, Launch, Layout, Sidecar
 from harness.upstream import Upstream
 
@@ -86,6 +87,13 @@ def upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream
     upstream.stop()
+
+
+@pytest.fixture(scope="module")
+def receiving(envoy_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """What the repository ships for the receiving side, on its own ports."""
+    with demo(tmp_path_factory.mktemp("receiving"), envoy_binary) as receiving:
+        yield receiving
 
 
 def _launcher(

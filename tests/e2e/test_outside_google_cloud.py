@@ -19,7 +19,7 @@ from harness.bootstrap import Cluster, Json, message
 from harness.client import Answer, at_once
 from harness.emulator import LOGIN, Emulator
 from harness.envoy import Envoy
-from harness.names import Fresh
+from harness.names import Fresh, Service
 from harness.sidecar import LISTENER, Launch, Sidecar
 from harness.tokens import JWT, bearer
 from harness.upstream import Upstream
@@ -139,15 +139,6 @@ def google(envoy_binary: Path, upstream: Upstream, tmp_path_factory: pytest.Temp
     yield Google(emulator, json.loads(key.read_text()), json.loads(external.read_text()), port)
     receiver.stop()
     emulator.stop()
-
-
-@dataclass(frozen=True)
-class Service:
-    host: str
-
-    @property
-    def audience(self) -> str:
-        return f"https://{self.host}"
 
 
 @pytest.fixture

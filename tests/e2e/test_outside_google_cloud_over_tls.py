@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,11 @@ import pytest
 from harness import tokens
 from harness.emulator import LOGIN
 from harness.process import ROOT, TARGET, built
-from harness.shipped import CALLING_SIDE, CALLING_SIDE_ADMIN, EMULATOR, Demo, demo, running
+from harness.shipped import CALLING_SIDE, CALLING_SIDE_ADMIN, EMULATOR, Demo, running
 from harness.tls import Authority, in_front_of
 
 NAME = "oauth2.googleapis.com"
 SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
-
-
-@pytest.fixture(scope="module")
-def receiving(envoy_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with demo(tmp_path_factory.mktemp("receiving"), envoy_binary) as receiving:
-        yield receiving
 
 
 @pytest.fixture(scope="module")

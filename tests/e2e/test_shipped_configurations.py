@@ -19,17 +19,10 @@ from harness.shipped import (
     PROFILES_ACCOUNT,
     RECEIVING_SIDE,
     Demo,
-    demo,
     running,
 )
 
 FORGED = "Bearer forged"
-
-
-@pytest.fixture(scope="module")
-def receiving(envoy_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with demo(tmp_path_factory.mktemp("receiving"), envoy_binary) as receiving:
-        yield receiving
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from harness.bootstrap import Cluster
 from harness.client import Answer, at_once
 from harness.emulator import LOGIN, Emulator
-from harness.names import Fresh
+from harness.names import Fresh, Service
 from harness.process import free_port
 from harness.sidecar import LISTENER, Launch, Sidecar
 from harness.upstream import Upstream
@@ -19,17 +18,6 @@ from harness.waiting import eventually
 
 DERIVED = [{"authority": "*.profiles.test", "audience": "https://{authority}"}]
 SETTINGS = {"timeout": "1200ms", "callout_timeout": "500ms"}
-
-
-@dataclass(frozen=True)
-class Service:
-    """A host that no other test uses, and the audience that belongs to it."""
-
-    host: str
-
-    @property
-    def audience(self) -> str:
-        return f"https://{self.host}"
 
 
 @pytest.fixture(scope="module")

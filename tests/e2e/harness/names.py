@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 
 class Fresh:
@@ -19,3 +20,14 @@ class Fresh:
 
     def path(self, name: str) -> str:
         return f"/{self(name)}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A host that no other test uses, and the audience that belongs to it."""
+
+    host: str
+
+    @property
+    def audience(self) -> str:
+        return f"https://{self.host}"
