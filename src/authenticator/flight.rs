@@ -397,6 +397,8 @@ mod tests {
     use crate::source::Source;
     use crate::store::MemoryStore;
     use crate::time::UnixTime;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     const CALLOUT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -468,5 +470,41 @@ mod tests {
         assert_eq!(record.lease, None);
         let failure = record.failure.unwrap();
         assert_eq!(failure.code, Code::CalloutUnreachable);
+    }
+
+    /// The metadata server's answer.
+    fn token(exp: u64) -> Response {
+        let claims = format!(r#"{{"aud":"https://a.run.app","exp":{}}}"#, 1_000_000 + exp);
+        Response {
+            status: 200,
+            headers: Vec::new(),
+            body: format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)).into_bytes(),
+        }
+    }
+
+    fn callouts(vm: &mut Authenticator) -> Vec<CalloutId> {
+        let outputs = std::iter::from_fn(|| vm.poll_output());
+        outputs
+            .filter_map(|output| match output {
+                Output::Callout(callout, _) => Some(callout),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_server_whose_tokens_end_sooner_than_the_one_at_hand_is_not_asked_again_at_once() {
+        let (store, mut vm) = (MemoryStore::default(), vm(1));
+        let answer = fetch(&mut vm, &store, at(Duration::ZERO));
+        vm.handle_response(answer, Ok(token(3600)), &store, at(Duration::ZERO));
+        let due = Duration::from_secs(3300);
+        vm.handle_timeout(&store, at(due));
+        let refreshes = callouts(&mut vm);
+        assert_eq!(refreshes.len(), 1);
+        vm.handle_response(refreshes[0], Ok(token(3500)), &store, at(due));
+        for later in (0..100).map(|second| due + Duration::from_secs(second)) {
+            vm.handle_timeout(&store, at(later));
+            assert_eq!(callouts(&mut vm), [], "at {later:?}");
+        }
     }
 }

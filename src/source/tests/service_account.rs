@@ -7,6 +7,7 @@ use rsa::signature::Verifier as _;
 use super::key_file::{KEY, key_file};
 use super::*;
 use crate::source::key::SigningInput;
+use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
 
 fn key() -> Source {
     source(json!({"type": "service_account_key", "cluster": "oauth2", "key": key_file()}))
@@ -189,4 +190,11 @@ fn another_key_or_another_way_to_it_is_another_credential() {
         let other = with(&|it| it["key"][field] = value.into());
         assert_ne!(here, other, "{field}");
     }
+    // Nothing but the key itself tells these apart: a wrong one must not find the right one's tokens.
+    let key = rsa::PrivateKey::new(&mut getrandom::SysRng, 2048).unwrap();
+    let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap().to_string();
+    assert_ne!(
+        here,
+        with(&|it| it["key"]["private_key"] = pem.as_str().into())
+    );
 }
