@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use invoker::config::{Config, Timing};
 use invoker::host::native::{MetadataServer, Native};
 use invoker::token::Token;
-use invoker::wanted::Wanted;
+use invoker::wanted::{Scopes, Wanted};
 
 use super::{no_token, token_request};
 
@@ -20,8 +20,13 @@ The token is all that stands on standard output:
   curl -H \"Authorization: Bearer $(invoker token https://profiles-abc-uc.a.run.app)\" https://profiles-abc-uc.a.run.app/
 GCE_METADATA_HOST (host or host:port) says where the metadata server is, if not at metadata.google.internal.")]
 pub(crate) struct Arguments {
-    /// Whom the token is for: the receiving service's URL, or an OAuth client ID
-    audience: String,
+    /// Whom the ID token is for: the receiving service's URL, or an OAuth client ID
+    #[arg(required_unless_present = "scope")]
+    audience: Option<String>,
+
+    /// Print an access token for one of Google's own APIs instead; once for each scope
+    #[arg(long, value_name = "SCOPE", conflicts_with_all = ["audience", "decode"])]
+    scope: Vec<String>,
 
     #[command(flatten)]
     request: token_request::Options,
@@ -50,10 +55,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn fetch(arguments: &Arguments) -> anyhow::Result<Rc<Token>> {
-    let audience = arguments.request.audience(&arguments.audience)?;
+    let wanted = wanted(arguments)?;
     let config = arguments.request.config()?;
     let server = MetadataServer::from_environment()?;
-    let wanted = Wanted::from(audience);
     let source = arguments.request.source(config.as_ref(), &wanted)?;
     let timing = timing(config.as_ref(), arguments.timeout);
     token_request::block_on(async {
@@ -62,6 +66,17 @@ fn fetch(arguments: &Arguments) -> anyhow::Result<Rc<Token>> {
             no_token::error(&denial.message, denial.code, &server, host.last_exchange())
         })
     })?
+}
+
+fn wanted(arguments: &Arguments) -> anyhow::Result<Wanted> {
+    match &arguments.audience {
+        Some(audience) => Ok(arguments.request.audience(audience)?.into()),
+        None => {
+            let scopes = Scopes::new(&arguments.scope);
+            let scopes = scopes.map_err(|error| anyhow::anyhow!("--scope: {error}"))?;
+            Ok(scopes.into())
+        }
+    }
 }
 
 fn timing(config: Option<&Config>, timeout: Option<Duration>) -> Timing {

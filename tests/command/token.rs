@@ -134,3 +134,40 @@ fn a_credential_file_s_type_decides_where_the_token_comes_from() {
         );
     }
 }
+
+#[test]
+fn an_access_token_is_printed_for_scopes() {
+    let google = Emulator::start();
+    let scopes = ["https://s.example.com/a", "https://s.example.com/b"];
+    let arguments = ["token", "--scope", scopes[0], "--scope", scopes[1]];
+    let printed = invoker(google.host(), &arguments).success();
+    assert!(printed.trim_end().starts_with("ya29."), "{printed}");
+    assert_eq!(google.identity_calls(), [] as [Value; 0]);
+}
+
+#[test]
+fn an_access_token_comes_from_each_kind_of_credential_file() {
+    for option in [
+        "--write-key",
+        "--write-external-account",
+        "--write-impersonated-service-account",
+    ] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("credential.json");
+        let file = file.to_str().unwrap();
+        let _google = Emulator::start_with(&[option, file]);
+        let scope = "https://www.googleapis.com/auth/cloud-platform";
+        let arguments = ["token", "--scope", scope, "--credentials", file];
+        let printed = invoker(&nobody(), &arguments).success();
+        assert!(printed.starts_with("ya29."), "{option}: {printed}");
+    }
+}
+
+#[test]
+fn a_scope_that_is_none_is_told_so_and_nobody_is_asked() {
+    let message = invoker(&nobody(), &["token", "--scope", "a b"]).failure();
+    assert!(
+        message.starts_with("invoker: --scope: \"a b\" is no scope"),
+        "{message}"
+    );
+}
