@@ -9,6 +9,8 @@ use super::event::{Event, Success};
 use super::{Authenticator, CalloutId, Output, SignatureId, backoff};
 use crate::error::{Code, FetchError};
 use crate::http::{CalloutError, Response};
+#[cfg(not(target_family = "wasm"))]
+use crate::secret::Secret;
 use crate::source::key::SignError;
 use crate::source::{Answer, Leg, Order, Standing, Step};
 use crate::store::{PeerId, Record, SharedStore, Slot, StoredToken};
@@ -67,6 +69,18 @@ impl Authenticator {
         now: Now,
     ) {
         self.proceed(signature.0, Answer::Signature(answer), store, now);
+    }
+
+    /// A subject token, or why there is none.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn handle_subject(
+        &mut self,
+        callout: CalloutId,
+        answer: Result<Secret, FetchError>,
+        store: &dyn SharedStore,
+        now: Now,
+    ) {
+        self.proceed(callout.0, Answer::Subject(answer), store, now);
     }
 
     /// When a lease that is taken or renewed now runs out.
@@ -204,6 +218,12 @@ impl Authenticator {
                 let step = self.board(flight, leg);
                 let sign = Output::Sign(SignatureId(step), input);
                 self.outputs.push_back(sign);
+            }
+            #[cfg(not(target_family = "wasm"))]
+            Step::Local(subject, leg) => {
+                let step = self.board(flight, leg);
+                let get = Output::Subject(CalloutId(step), subject);
+                self.outputs.push_back(get);
             }
             Step::Done(result) => {
                 if !flight.given_up {

@@ -1,11 +1,15 @@
 //! What goes out to the host, and the numbers by which it comes back.
 
 use std::rc::Rc;
+#[cfg(not(target_family = "wasm"))]
+use std::sync::Arc;
 
 use super::Event;
 use crate::error::Denial;
 use crate::http::Request;
 use crate::source::key::SigningInput;
+#[cfg(not(target_family = "wasm"))]
+use crate::source::local_subject::LocalSubject;
 use crate::store::PeerId;
 use crate::token::Token;
 
@@ -40,6 +44,9 @@ pub enum Output {
     /// Sign this and bring the signature to `handle_signature`. It takes long, by the measure of an event
     /// loop: one at a time.
     Sign(SignatureId, SigningInput),
+    /// Get this subject token and bring it to `handle_subject`.
+    #[cfg(not(target_family = "wasm"))]
+    Subject(CalloutId, Arc<LocalSubject>),
     /// A pending request's answer, which is never `Pending` again.
     Resume(RequestId, Result<Rc<Token>, Denial>),
     /// Wake this VM.

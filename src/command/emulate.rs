@@ -116,7 +116,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let real = real
         .map(|source| {
             let server = MetadataServer::from_environment()?;
-            let broker = TokenBroker::start(source, Timing::default(), server, report);
+            let timing = Timing::default().with_patience(source.patience());
+            let broker = TokenBroker::start(source, timing, server, report);
             anyhow::Ok(RealTokens {
                 broker: broker.context("cannot start a thread")?,
                 beyond_loopback: arguments.beyond_loopback,
@@ -144,7 +145,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn source(file: &Path) -> anyhow::Result<Source> {
     let credentials = credential_file::read(file)?;
-    let source = Source::new(&credentials, &|_| None)
+    let environment = |name: &str| std::env::var(name).ok();
+    let source = Source::new(&credentials, &environment)
         .map_err(|errors| anyhow::anyhow!("{} can't be used:\n{errors}", file.display()))?;
     anyhow::ensure!(
         source.gives_id_tokens(),

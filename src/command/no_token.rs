@@ -13,7 +13,12 @@ pub(super) fn error(
     let usual = server.to_string();
     let (asked, said) = last_exchange.unwrap_or((&usual, "no answer yet"));
     if asked != usual {
-        let advice = advice_for_google(code);
+        // A file, or a program.
+        let advice = if asked.contains("://") {
+            advice_for_google(code)
+        } else {
+            "do what the first line says"
+        };
         return anyhow::anyhow!("{what}\n  asked: {asked}: {said}\n  to do: {advice}");
     }
     let whence = if server.is_usual() {

@@ -35,7 +35,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     decode: bool,
 
-    /// Give up after this time [default: the configuration's timeout, or 5s]
+    /// Give up after this time [default: the configuration's timeout, or 5s; longer where a
+    /// program has to print a subject token]
     #[arg(long, value_name = "DURATION", value_parser = token_request::timeout)]
     timeout: Option<Duration>,
 }
@@ -59,7 +60,12 @@ fn fetch(arguments: &Arguments) -> anyhow::Result<Rc<Token>> {
     let config = arguments.request.config()?;
     let server = MetadataServer::from_environment()?;
     let source = arguments.request.source(config.as_ref(), &wanted)?;
-    let timing = timing(config.as_ref(), arguments.timeout);
+    let timing = match arguments.timeout {
+        Some(timeout) => within(config.as_ref(), timeout),
+        None => config
+            .map_or_else(Timing::default, |config| config.timing)
+            .with_patience(source.patience()),
+    };
     token_request::block_on(async {
         let mut host = Native::new(source, &[wanted], timing, server.clone());
         host.token().await.map_err(|denial| {
@@ -79,11 +85,9 @@ fn wanted(arguments: &Arguments) -> anyhow::Result<Wanted> {
     }
 }
 
-fn timing(config: Option<&Config>, timeout: Option<Duration>) -> Timing {
-    match (config, timeout) {
-        (Some(config), Some(timeout)) => config.timing.within(timeout),
-        (Some(config), None) => config.timing,
-        (None, Some(timeout)) => Timing::of(timeout),
-        (None, None) => Timing::default(),
+fn within(config: Option<&Config>, timeout: Duration) -> Timing {
+    match config {
+        Some(config) => config.timing.within(timeout),
+        None => Timing::of(timeout),
     }
 }

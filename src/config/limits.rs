@@ -44,6 +44,17 @@ impl Timing {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
+impl Timing {
+    /// The same for somebody who also waits for a leg that may take longer than a callout.
+    pub fn with_patience(self, patience: Option<Duration>) -> Self {
+        Self {
+            timeout: self.timeout + patience.unwrap_or_default(),
+            ..self
+        }
+    }
+}
+
 impl Default for Timing {
     fn default() -> Self {
         Self::of(TIMEOUT_DEFAULT)

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
 
+#[cfg(not(target_family = "wasm"))]
+use super::local_subject::LocalSubject;
 use super::oauth;
 use super::{DATA, Granted, Leg, Order, Step, no_answer};
 use crate::error::{Code, FetchError};
@@ -41,9 +43,19 @@ pub struct ExternalAccount {
     pub universe: String,
 }
 
-/// `credential_source`, as far as a proxy can follow it.
+/// `credential_source`.
 #[derive(Debug)]
-pub struct Subject {
+pub enum Subject {
+    /// A server has it.
+    Served(SubjectServer),
+    /// This machine has it, in a way of its own.
+    #[cfg(not(target_family = "wasm"))]
+    Local(Arc<LocalSubject>),
+}
+
+/// Where a subject token is handed out.
+#[derive(Debug)]
+pub struct SubjectServer {
     /// It is asked with a `GET`.
     pub url: Url,
     /// Whatever its server wants to see.
@@ -55,12 +67,40 @@ pub struct Subject {
 impl Subject {
     /// Whether a credential goes along when it is asked for; most servers want only a flavour.
     pub fn has_credential(&self) -> bool {
-        let mut headers = self.headers.iter();
+        let mut headers = match self {
+            Self::Served(server) => server.headers.iter(),
+            #[cfg(not(target_family = "wasm"))]
+            Self::Local(_) => return false,
+        };
         headers.any(|(name, _)| {
             ["authorization", "key", "secret", "token"]
                 .iter()
                 .any(|word| name.contains(word))
         })
+    }
+
+    /// How its server's answer is read.
+    pub(super) fn format(&self) -> &SubjectFormat {
+        match self {
+            Self::Served(server) => &server.format,
+            #[cfg(not(target_family = "wasm"))]
+            Self::Local(_) => &SubjectFormat::Text,
+        }
+    }
+}
+
+impl SubjectServer {
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let headers = self.headers.iter();
+        let headers =
+            headers.flat_map(|(name, value)| [name.as_bytes(), value.expose().as_bytes()]);
+        let format = match &self.format {
+            SubjectFormat::Text => "",
+            SubjectFormat::Json(field) => field,
+        };
+        [self.url.as_str().as_bytes(), format.as_bytes()]
+            .into_iter()
+            .chain(headers)
     }
 }
 
@@ -92,15 +132,12 @@ pub(super) struct Federation {
 impl Federation {
     pub(super) fn identity(&self) -> String {
         let config = &self.config;
-        let headers = config.subject.headers.iter();
-        let headers =
-            headers.flat_map(|(name, value)| [name.as_bytes(), value.expose().as_bytes()]);
-        let format = match &config.subject.format {
-            SubjectFormat::Text => "",
-            SubjectFormat::Json(field) => field,
+        // A query, a header or an argument can be a secret, so that they are only told apart.
+        let subject = match &config.subject {
+            Subject::Served(server) => super::digest(server.parts()),
+            #[cfg(not(target_family = "wasm"))]
+            Subject::Local(local) => super::digest(local.parts()),
         };
-        // A query or a header can be a secret, so that they are only told apart.
-        let parts = [config.subject.url.as_str().as_bytes(), format.as_bytes()];
         [
             "federation",
             &self.cluster,
@@ -108,7 +145,7 @@ impl Federation {
             &config.audience,
             &config.subject_token_type,
             config.token_url.as_str(),
-            &super::digest(parts.into_iter().chain(headers)),
+            &subject,
         ]
         .join("\n")
     }
@@ -119,9 +156,13 @@ impl Federation {
     }
 
     pub(super) fn begin(&self, order: &Order<'_>) -> Step {
-        let subject = &self.config.subject;
-        let request = Request::get(&self.subject_cluster, &subject.url, order.timeout);
-        let request = subject
+        let server = match &self.config.subject {
+            Subject::Served(server) => server,
+            #[cfg(not(target_family = "wasm"))]
+            Subject::Local(local) => return Step::Local(Arc::clone(local), Leg::Subject),
+        };
+        let request = Request::get(&self.subject_cluster, &server.url, order.timeout);
+        let request = server
             .headers
             .iter()
             .fold(request, |request, (name, value)| {
@@ -139,6 +180,15 @@ impl Federation {
         let subject = answer
             .map_err(|error| no_answer(error, &self.subject_cluster, order.standing))
             .and_then(|response| self.subject(&response));
+        self.exchange_for(subject, order)
+    }
+
+    /// The exchange of a subject token, if there is one.
+    pub(super) fn exchange_for(
+        &self,
+        subject: Result<Secret, FetchError>,
+        order: &Order<'_>,
+    ) -> Step {
         match subject {
             Ok(subject) => Step::Call(self.exchange_request(&subject, order), Leg::Sts(subject)),
             Err(error) => Step::Done(Err(error.at(SUBJECT))),
@@ -186,7 +236,7 @@ impl Federation {
         let text = str::from_utf8(&response.body)
             .map_err(|_| malformed("an answer that is not text"))?
             .trim();
-        let token = match &self.config.subject.format {
+        let token = match self.config.subject.format() {
             SubjectFormat::Text => text.to_owned(),
             SubjectFormat::Json(field) => {
                 let answer: Map<String, Value> = serde_json::from_str(text)

@@ -12,6 +12,8 @@
 pub mod federation;
 mod impersonation;
 pub mod key;
+#[cfg(not(target_family = "wasm"))]
+pub mod local_subject;
 pub mod metadata;
 mod new;
 mod oauth;
@@ -30,6 +32,8 @@ use rsa::sha2::{Digest as _, Sha256};
 use self::federation::Federation;
 use self::impersonation::Impersonation;
 use self::key::{SignError, SigningInput};
+#[cfg(not(target_family = "wasm"))]
+use self::local_subject::LocalSubject;
 use self::metadata::Metadata;
 use self::service_account::{ServiceAccount, Unsigned};
 use self::user::User;
@@ -50,6 +54,12 @@ const DATA: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// What a stranger said, fit for a log: nothing that looks like a secret is left.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn quoted(text: &str) -> String {
+    oauth::quoted(text, &[])
+}
 
 /// A credential that can be turned into tokens.
 #[derive(Debug)]
@@ -109,6 +119,9 @@ pub enum Step {
     Call(Request, Leg),
     /// This text's signature.
     Sign(SigningInput, Leg),
+    /// A subject token that only the host can get.
+    #[cfg(not(target_family = "wasm"))]
+    Local(Arc<LocalSubject>, Leg),
     /// Nothing more.
     Done(Result<Granted, FetchError>),
 }
@@ -120,6 +133,9 @@ pub enum Answer {
     Response(Result<Response, CalloutError>),
     /// Of a signature.
     Signature(Result<Vec<u8>, SignError>),
+    /// Of what only the host can get.
+    #[cfg(not(target_family = "wasm"))]
+    Subject(Result<Secret, FetchError>),
 }
 
 /// A token, and what an operator should know of how it came.
@@ -212,6 +228,10 @@ impl Source {
             }
             (Answer::Response(answer), Leg::Subject, Direct::Federation(direct), _) => {
                 return direct.exchange(answer, order);
+            }
+            #[cfg(not(target_family = "wasm"))]
+            (Answer::Subject(answer), Leg::Subject, Direct::Federation(direct), _) => {
+                return direct.exchange_for(answer, order);
             }
             (Answer::Response(answer), Leg::Sts(subject), Direct::Federation(direct), _) => {
                 direct.token(subject, answer, order)

@@ -2,9 +2,15 @@
 //! content can tell is checked.
 
 use std::sync::Arc;
+#[cfg(not(target_family = "wasm"))]
+use std::time::Duration;
 
+#[cfg(not(target_family = "wasm"))]
+use super::federation::Subject;
 use super::federation::{ExternalAccount, Federation};
 use super::impersonation::Impersonation;
+#[cfg(not(target_family = "wasm"))]
+use super::local_subject::{ALLOW_EXECUTABLES, LocalSubject};
 use super::metadata::Metadata;
 use super::service_account::{DEFAULT_UNIVERSE, ServiceAccount};
 use super::{Direct, IAM_SCOPE, Source};
@@ -85,6 +91,18 @@ impl Source {
             || self.impersonation.is_some()
     }
 
+    /// How long a leg may take that is no callout, where the credentials say so.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn patience(&self) -> Option<Duration> {
+        match &self.direct {
+            Direct::Federation(federation) => match &federation.config.subject {
+                Subject::Local(local) => local.patience(),
+                Subject::Served(_) => None,
+            },
+            _ => None,
+        }
+    }
+
     fn of(direct: Direct, impersonation: Option<Impersonation>) -> Result<Self, ConfigErrors> {
         let bearer =
             Scopes::new([IAM_SCOPE]).map_err(|it| ConfigErrors::one("", it.to_string()))?;
@@ -112,7 +130,13 @@ impl Direct {
             Credentials::Federation(credentials) => Self::Federation(Federation {
                 cluster: name(&credentials.cluster),
                 subject_cluster: name(&credentials.subject_cluster),
-                config: resolve(&credentials.config, &format!("{place}.config"), environment)?,
+                config: {
+                    let config =
+                        resolve(&credentials.config, &format!("{place}.config"), environment)?;
+                    #[cfg(not(target_family = "wasm"))]
+                    may_start_programs(&config, environment)?;
+                    config
+                },
             }),
             Credentials::User(user) => Self::User(Arc::clone(user)),
             Credentials::Impersonation(_) => {
@@ -130,6 +154,29 @@ impl Direct {
             Self::ServiceAccount(direct) => &direct.key.universe,
             Self::Federation(direct) => &direct.config.universe,
         }
+    }
+}
+
+/// A credential file can come from anywhere, and what it names is run with this process's rights.
+#[cfg(not(target_family = "wasm"))]
+fn may_start_programs(
+    config: &ExternalAccount,
+    environment: Environment<'_>,
+) -> Result<(), ConfigErrors> {
+    let Subject::Local(local) = &config.subject else {
+        return Ok(());
+    };
+    match local.as_ref() {
+        LocalSubject::Executable(_) if environment(ALLOW_EXECUTABLES).as_deref() != Some("1") => {
+            Err(ConfigErrors::one(
+                "credential_source.executable",
+                format!(
+                    "is a program, which is started only where {ALLOW_EXECUTABLES} is 1; set it in the environment if \
+                     you trust this file and the program"
+                ),
+            ))
+        }
+        LocalSubject::Executable(_) => Ok(()),
     }
 }
 

@@ -179,7 +179,7 @@ fn an_external_account_that_a_proxy_can_t_use_says_what_to_do() {
     x.json: ok (0 errors, 0 warnings)
     error: x.json: credentials.config.credential_source.file: has a file, and a proxy reads none; run `invoker emulate --credentials FILE` beside the proxy, which can, and write type: metadata
     x.json: not ok (1 error, 0 warnings)
-    error: x.json: credentials.config.credential_source.executable: starts a program, and Invoker starts none; let it write the token into a file, and run `invoker emulate --credentials FILE` with credential_source.file beside the proxy
+    error: x.json: credentials.config.credential_source.executable: starts a program, and a proxy starts none; run `invoker emulate --credentials FILE` beside the proxy, which can, and write type: metadata
     x.json: not ok (1 error, 0 warnings)
     error: x.json: credentials.config.credential_source.environment_id: is AWS's, whose requests have to be signed by its own rules; take a source with a url or a file, another kind of credentials, or impersonation
     x.json: not ok (1 error, 0 warnings)

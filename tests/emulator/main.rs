@@ -15,6 +15,8 @@ mod credential_files;
 mod endpoints;
 mod faults;
 mod iam_credentials;
+#[cfg(unix)]
+mod local_subjects;
 mod metadata;
 mod options;
 mod process;

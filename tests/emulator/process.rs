@@ -78,7 +78,12 @@ impl Emulator {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let mut process = command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::of(&mut command(arguments))
+    }
+
+    /// Of a command that a test has prepared.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap())
             .read_line(&mut line)

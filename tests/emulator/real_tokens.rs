@@ -201,6 +201,11 @@ fn a_file_that_can_not_be_used_is_explained_without_its_secrets() {
         "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {"file": "token"},
     }));
     assert!(relative.contains("credential_source.file"), "{relative}");
+    let certificate = said(json!({
+        "type": "external_account", "audience": "//iam", "subject_token_type": "urn:x",
+        "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {"certificate": {}},
+    }));
+    assert!(certificate.contains("TLS"), "{certificate}");
     let aws = said(json!({
         "type": "external_account", "audience": "//iam", "subject_token_type": "urn:x",
         "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {"environment_id": "aws1"},

@@ -489,6 +489,7 @@ impl World {
                     }
                 }
                 Output::Sign(id, input) => self.sign(root, id, &input),
+                Output::Subject(..) => unreachable!("a proxy's credentials have no such source"),
                 Output::Wake(peer) => {
                     self.totals.wakes += 1;
                     if self.rng.u32(..100) >= self.chances.dropped_wakes {

@@ -88,14 +88,14 @@ fn federation(file: &Map<String, Value>) -> Result<Credentials, ConfigErrors> {
     }))
 }
 
-/// An `external_account` for programs, which can read the subject token from a file.
+/// An `external_account` for programs, which can read the subject token from a file, or start the program that prints it.
 struct FromFiles(ExternalAccount);
 
 impl FileKind for FromFiles {
     const TYPE: &'static str = ExternalAccount::TYPE;
 
     fn read(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
-        federation::external_account(fields, problems, federation::Files::Readable).map(Self)
+        federation::external_account(fields, problems, federation::Asker::Process).map(Self)
     }
 }
 

@@ -5,10 +5,14 @@ use serde_json::{Map, Value};
 use super::cluster;
 use super::file::{self, CredentialFile, Fields, FileKind};
 use super::is_email;
+#[cfg(not(target_family = "wasm"))]
+use super::local_subject::{self, Around};
 use crate::config::error::Problems;
 use crate::config::reader;
 use crate::secret::Secret;
-use crate::source::federation::{ExternalAccount, ImpersonatedAccount, Subject, SubjectFormat};
+use crate::source::federation::{
+    ExternalAccount, ImpersonatedAccount, Subject, SubjectFormat, SubjectServer,
+};
 use crate::source::service_account::DEFAULT_UNIVERSE;
 use crate::url::{Nearness, Url};
 
@@ -43,10 +47,6 @@ struct Raw {
 /// What a proxy can't do, and what does it in its place.
 const BESIDE: &str = "run `invoker emulate --credentials FILE` beside the proxy, which can, and write type: metadata";
 
-/// For programs.
-const FILE: &str = "let it write the token into a file, and run `invoker emulate --credentials FILE` with \
-                    credential_source.file beside the proxy";
-
 /// For what nothing of Invoker's can do.
 const ELSE: &str =
     "take a source with a url or a file, another kind of credentials, or impersonation";
@@ -76,21 +76,23 @@ impl FileKind for ExternalAccount {
     const TYPE: &'static str = "external_account";
 
     fn read(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
-        external_account(fields, problems, Files::OutOfReach)
+        external_account(fields, problems, Asker::Proxy)
     }
 }
 
-/// Whether who will ask for tokens can read files.
+/// Who will ask for tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Files {
-    Readable,
-    OutOfReach,
+pub(super) enum Asker {
+    /// A process of the machine: it reads files and starts programs.
+    Process,
+    /// It does neither.
+    Proxy,
 }
 
 pub(super) fn external_account(
     fields: &Fields<'_>,
     problems: &mut Problems,
-    files: Files,
+    asker: Asker,
 ) -> Option<ExternalAccount> {
     let audience = fields.line("audience", problems);
     let subject_token_type = fields.line("subject_token_type", problems);
@@ -110,7 +112,21 @@ pub(super) fn external_account(
         None => Some(None),
     };
     let subject = match fields.0.get("credential_source") {
-        Some(Value::Object(source)) => subject(source, problems, files),
+        #[cfg(not(target_family = "wasm"))]
+        Some(Value::Object(source)) if asker == Asker::Process && is_local(source) => {
+            let around = Around {
+                audience: audience?,
+                subject_token_type: subject_token_type?,
+                account: account.as_ref()?.as_ref(),
+            };
+            let mut found = Problems::default();
+            let subject = local_subject::read(source, &around, &mut found);
+            if let Err(errors) = found.into_result() {
+                problems.append(errors.below(PLACE));
+            }
+            subject
+        }
+        Some(Value::Object(source)) => subject(source, problems, asker).map(Subject::Served),
         _ => {
             problems.add("credential_source", "is missing, or no object");
             None
@@ -147,15 +163,25 @@ pub(super) fn account(text: &str, problems: &mut Problems) -> Option<Impersonate
     }
 }
 
-fn subject(source: &Map<String, Value>, problems: &mut Problems, files: Files) -> Option<Subject> {
-    const PLACE: &str = "credential_source";
+#[cfg(not(target_family = "wasm"))]
+fn is_local(source: &Map<String, Value>) -> bool {
+    source.contains_key("executable")
+}
+
+const PLACE: &str = "credential_source";
+
+fn subject(
+    source: &Map<String, Value>,
+    problems: &mut Problems,
+    asker: Asker,
+) -> Option<SubjectServer> {
     let fields = Fields(source);
     let refused = [
         ("file", "has a file, and a proxy reads none", BESIDE),
         (
             "executable",
-            "starts a program, and Invoker starts none",
-            FILE,
+            "starts a program, and a proxy starts none",
+            BESIDE,
         ),
         (
             "environment_id",
@@ -169,7 +195,7 @@ fn subject(source: &Map<String, Value>, problems: &mut Problems, files: Files) -
         ),
     ];
     for (field, why, instead) in refused {
-        let is_readable = field == "file" && files == Files::Readable;
+        let is_readable = field == "file" && asker == Asker::Process;
         if source.contains_key(field) && !is_readable {
             problems.add(format!("{PLACE}.{field}"), format!("{why}; {instead}"));
             return None;
@@ -208,7 +234,7 @@ fn subject(source: &Map<String, Value>, problems: &mut Problems, files: Files) -
     if let Err(errors) = found.into_result() {
         problems.append(errors.below(PLACE));
     }
-    Some(Subject {
+    Some(SubjectServer {
         url: url?,
         headers: headers?,
         format: format?,

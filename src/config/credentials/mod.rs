@@ -15,6 +15,8 @@ mod cluster;
 mod federation;
 mod file;
 mod impersonation;
+#[cfg(not(target_family = "wasm"))]
+mod local_subject;
 mod metadata;
 mod service_account_key;
 

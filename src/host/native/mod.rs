@@ -9,10 +9,11 @@ mod clock;
 mod http;
 mod metadata_server;
 mod stream;
+mod subject_token;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -20,6 +21,7 @@ pub use self::broker::{BrokeredToken, TokenBroker};
 use self::clock::Clock;
 use self::http::Exchange;
 pub use self::metadata_server::{AddressError, METADATA_HOST, MetadataServer};
+use self::subject_token::Brought;
 use crate::authenticator::{Answer, Authenticator, CalloutId, Event, Output, RequestId, Settings};
 use crate::config::Timing;
 use crate::error::Denial;
@@ -46,11 +48,19 @@ pub struct Native {
     server: MetadataServer,
     store: MemoryStore,
     clock: Clock,
-    callouts: JoinSet<(CalloutId, Exchange)>,
+    callouts: JoinSet<(CalloutId, Came)>,
+    callout_timeout: Duration,
     last_exchange: Option<(String, String)>,
     asked: u64,
     pending: BTreeSet<RequestId>,
     happenings: VecDeque<Happening>,
+}
+
+/// The end of what was spawned for the core.
+#[derive(Debug)]
+enum Came {
+    Exchange(Exchange),
+    Subject(Brought),
 }
 
 /// What [`Native::next`] tells.
@@ -69,11 +79,16 @@ impl Native {
     /// `wanted` is what it goes on looking for by itself once it was asked; of anything else it can be asked
     /// as well.
     pub fn new(source: Source, wanted: &[Wanted], timing: Timing, server: MetadataServer) -> Self {
+        let callout_timeout = timing.callout_timeout;
         let settings = Settings {
-            timing,
+            timing: Timing {
+                // A lease must last as long as its longest leg.
+                callout_timeout: callout_timeout.max(source.patience().unwrap_or_default()),
+                ..timing
+            },
             max_waiting_requests: MAX_WAITING,
             prefetch: false,
-            lateness: std::time::Duration::ZERO,
+            lateness: Duration::ZERO,
         };
         let clock = Clock::start();
         // For jitter only, and for leases that nobody else takes: any number will do.
@@ -85,6 +100,7 @@ impl Native {
             store: MemoryStore::default(),
             clock,
             callouts: JoinSet::new(),
+            callout_timeout,
             last_exchange: None,
             asked: 0,
             pending: BTreeSet::new(),
@@ -145,8 +161,8 @@ impl Native {
             tokio::select! {
                 Some(done) = self.callouts.join_next() => {
                     // One that was lost times out in the core.
-                    if let Ok((callout, exchange)) = done {
-                        self.answered(callout, exchange);
+                    if let Ok((callout, came)) = done {
+                        self.answered(callout, came);
                     }
                 }
                 () = until(due) => {
@@ -164,21 +180,44 @@ impl Native {
         Some((asked, said))
     }
 
-    fn answered(&mut self, callout: CalloutId, exchange: Exchange) {
-        self.last_exchange = Some((exchange.asked, exchange.in_words));
+    fn answered(&mut self, callout: CalloutId, came: Came) {
         let now = self.clock.now();
-        self.authenticator
-            .handle_response(callout, exchange.answer, &self.store, now);
+        match came {
+            Came::Exchange(exchange) => {
+                self.last_exchange = Some((exchange.asked, exchange.in_words));
+                self.authenticator
+                    .handle_response(callout, exchange.answer, &self.store, now);
+            }
+            Came::Subject(brought) => {
+                let in_words = match &brought.answer {
+                    Ok(_) => "it gave a subject token".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                self.last_exchange = Some((brought.asked, in_words));
+                self.authenticator
+                    .handle_subject(callout, brought.answer, &self.store, now);
+            }
+        }
     }
 
     /// Does what the core asks for.
     fn drain(&mut self) {
         while let Some(output) = self.authenticator.poll_output() {
             match output {
-                Output::Callout(id, request) => {
+                Output::Callout(id, mut request) => {
+                    request.timeout = request.timeout.min(self.callout_timeout);
                     let server = self.server.clone();
-                    self.callouts
-                        .spawn(async move { (id, http::exchange(&request, &server).await) });
+                    self.callouts.spawn(async move {
+                        let exchange = http::exchange(&request, &server).await;
+                        (id, Came::Exchange(exchange))
+                    });
+                }
+                Output::Subject(id, subject) => {
+                    let clock = self.clock;
+                    self.callouts.spawn(async move {
+                        let now = || clock.now().unix;
+                        (id, Came::Subject(subject_token::get(&subject, now).await))
+                    });
                 }
                 Output::Sign(id, input) => {
                     let (signature, now) = (input.sign(), self.clock.now());

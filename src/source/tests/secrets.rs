@@ -56,7 +56,7 @@ fn seen(credentials: Value, reply: impl Fn(&Request) -> (u16, String)) -> (Strin
                 }
                 Output::Resume(_, result) => seen.push(format!("{result:?}")),
                 Output::Event(event) => seen.push(format!("{event} {event:?}")),
-                Output::Wake(_) => {}
+                Output::Wake(_) | Output::Subject(..) => {}
             }
         }
     }
