@@ -2,7 +2,7 @@
 //! listen.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Where a request goes, taken apart as a request needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,12 +143,15 @@ impl fmt::Display for Url {
     }
 }
 
+/// AWS's metadata service over IPv6: a unique local address, which no router lets out of the machine's network.
+const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
 /// The host of an authority whose port, if there is one, is a number.
 fn host(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
+            host.parse::<Ipv6Addr>().ok()?;
             (
                 host,
                 port.strip_prefix(':').or(port.is_empty().then_some("0"))?,
@@ -164,7 +167,7 @@ fn host(authority: &str) -> Option<&str> {
 fn is_near(host: &str, nearness: Nearness) -> bool {
     let is_link_local = |address: IpAddr| match address {
         IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address == AWS_METADATA,
     };
     match host.parse::<IpAddr>() {
         Ok(address) => {
@@ -214,6 +217,8 @@ mod tests {
             assert_eq!(parse(text), Err(UrlError::Insecure), "{text}");
         }
         assert!(Url::parse("http://169.254.169.254/x", Nearness::LinkLocal).is_ok());
+        assert!(Url::parse("http://[fd00:ec2::254]/x", Nearness::LinkLocal).is_ok());
+        assert!(Url::parse("http://[fd00:ec2::255]/x", Nearness::LinkLocal).is_err());
         assert!(Url::parse("http://10.0.0.1/x", Nearness::LinkLocal).is_err());
     }
 

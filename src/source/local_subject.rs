@@ -1,4 +1,5 @@
-//! Subject tokens that no server hands out: a program of this machine prints one.
+//! Subject tokens that no server hands out ready-made: a program of this machine prints one, or it is a request
+//! signed with AWS credentials.
 //!
 //! Only a process of the machine itself can get them. A module in a proxy knows nothing of this, and is
 //! built without it. Here is what a credential file says; how it is carried out is the native host's.
@@ -6,6 +7,7 @@
 use std::time::Duration;
 
 use crate::secret::Secret;
+use crate::url::Url;
 
 /// Without it in the environment no program is started: a credential file can come from anywhere. The name
 /// is that of Google's own clients.
@@ -16,6 +18,8 @@ pub const ALLOW_EXECUTABLES: &str = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES";
 pub enum LocalSubject {
     /// A program prints it.
     Executable(Executable),
+    /// It is a signed request to AWS.
+    Aws(Aws),
 }
 
 /// `credential_source.executable`.
@@ -33,6 +37,22 @@ pub struct Executable {
     pub output_file: Option<String>,
 }
 
+/// `credential_source` with `environment_id: aws1`. Each URL is that of a metadata service, and need not be there
+/// where the environment says the same.
+#[derive(Debug)]
+pub struct Aws {
+    /// The pool's provider, which the signature is bound to.
+    pub audience: String,
+    /// It knows the availability zone.
+    pub region_url: Option<Url>,
+    /// It knows the role, and below it the role's keys.
+    pub keys_url: Option<Url>,
+    /// It opens sessions (IMDSv2).
+    pub session_url: Option<Url>,
+    /// The request that is signed, with `{region}` where the region belongs.
+    pub verification_url: String,
+}
+
 impl LocalSubject {
     /// What tells two of them apart.
     pub(super) fn parts(&self) -> Vec<&[u8]> {
@@ -45,6 +65,13 @@ impl LocalSubject {
                     .chain(arguments)
                     .collect()
             }
+            Self::Aws(it) => {
+                let urls = [&it.region_url, &it.keys_url, &it.session_url];
+                urls.into_iter()
+                    .map(|url| url.as_ref().map_or("", Url::as_str).as_bytes())
+                    .chain([it.verification_url.as_bytes()])
+                    .collect()
+            }
         }
     }
 
@@ -52,6 +79,7 @@ impl LocalSubject {
     pub fn patience(&self) -> Option<Duration> {
         match self {
             Self::Executable(it) => Some(it.timeout),
+            Self::Aws(_) => None,
         }
     }
 }

@@ -49,7 +49,7 @@ pub const IAM_SCOPE: &str = "https://www.googleapis.com/auth/iam";
 
 /// RFC 3986's unreserved characters stay; the rest is data, `&`, `+` and `#` included. For a query as for
 /// a form.
-const DATA: &AsciiSet = &NON_ALPHANUMERIC
+pub(crate) const DATA: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

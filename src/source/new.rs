@@ -176,7 +176,7 @@ fn may_start_programs(
                 ),
             ))
         }
-        LocalSubject::Executable(_) => Ok(()),
+        LocalSubject::Executable(_) | LocalSubject::Aws(_) => Ok(()),
     }
 }
 

@@ -181,7 +181,7 @@ fn an_external_account_that_a_proxy_can_t_use_says_what_to_do() {
     x.json: not ok (1 error, 0 warnings)
     error: x.json: credentials.config.credential_source.executable: starts a program, and a proxy starts none; run `invoker emulate --credentials FILE` beside the proxy, which can, and write type: metadata
     x.json: not ok (1 error, 0 warnings)
-    error: x.json: credentials.config.credential_source.environment_id: is AWS's, whose requests have to be signed by its own rules; take a source with a url or a file, another kind of credentials, or impersonation
+    error: x.json: credentials.config.credential_source.environment_id: is AWS's, whose requests are signed by rules that a proxy does not know; run `invoker emulate --credentials FILE` beside the proxy, which can, and write type: metadata
     x.json: not ok (1 error, 0 warnings)
     error: x.json: credentials.config.credential_source.certificate: is a certificate, which works only with TLS that Invoker doesn't make; take a source with a url or a file, another kind of credentials, or impersonation
     x.json: not ok (1 error, 0 warnings)

@@ -11,6 +11,8 @@
 )]
 
 mod account;
+#[cfg(unix)]
+mod aws;
 mod credential_files;
 mod endpoints;
 mod faults;

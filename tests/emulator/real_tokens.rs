@@ -208,9 +208,12 @@ fn a_file_that_can_not_be_used_is_explained_without_its_secrets() {
     assert!(certificate.contains("TLS"), "{certificate}");
     let aws = said(json!({
         "type": "external_account", "audience": "//iam", "subject_token_type": "urn:x",
-        "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {"environment_id": "aws1"},
+        "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {
+            "environment_id": "aws1",
+            "regional_cred_verification_url": "http://sts.{region}.amazonaws.com?Action=GetCallerIdentity",
+        },
     }));
-    assert!(aws.contains("AWS"), "{aws}");
+    assert!(aws.contains("is not as gcloud writes it"), "{aws}");
     let nobody = said(json!({
         "type": "external_account", "audience": "//iam", "subject_token_type": "urn:x",
         "token_url": "https://sts.googleapis.com/v1/token", "credential_source": {"file": "/token"},

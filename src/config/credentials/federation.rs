@@ -165,7 +165,7 @@ pub(super) fn account(text: &str, problems: &mut Problems) -> Option<Impersonate
 
 #[cfg(not(target_family = "wasm"))]
 fn is_local(source: &Map<String, Value>) -> bool {
-    source.contains_key("executable")
+    source.contains_key("executable") || source.contains_key("environment_id")
 }
 
 const PLACE: &str = "credential_source";
@@ -185,8 +185,8 @@ fn subject(
         ),
         (
             "environment_id",
-            "is AWS's, whose requests have to be signed by its own rules",
-            ELSE,
+            "is AWS's, whose requests are signed by rules that a proxy does not know",
+            BESIDE,
         ),
         (
             "certificate",

@@ -1,4 +1,4 @@
-//! `credential_source.executable`: for programs of the machine itself.
+//! `credential_source` with `executable`, or with AWS's `environment_id`: for programs of the machine itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::config::error::Problems;
 use crate::config::reader;
 use crate::secret::Secret;
 use crate::source::federation::{ImpersonatedAccount, Subject};
-use crate::source::local_subject::{Executable, LocalSubject};
+use crate::source::local_subject::{Aws, Executable, LocalSubject};
+use crate::url::{Nearness, Scheme, Url};
 
 /// As Google's own clients have them: docs.cloud.google.com, "Executable-sourced credentials".
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -30,13 +31,14 @@ pub(super) fn read(
     around: &Around<'_>,
     problems: &mut Problems,
 ) -> Option<Subject> {
-    let local = match source.get("executable")? {
-        Value::Object(executable) => self::executable(&Fields(executable), around, problems)?,
-        other => {
+    let local = match source.get("executable") {
+        Some(Value::Object(executable)) => self::executable(&Fields(executable), around, problems)?,
+        Some(other) => {
             let found = reader::kind(other);
             problems.add("executable", format!("found {found}, expected an object"));
             return None;
         }
+        None => aws(&Fields(source), around, problems)?,
     };
     Some(Subject::Local(Arc::new(local)))
 }
@@ -84,6 +86,56 @@ fn executable(
         timeout: timeout?,
         output_file: output_file.map(str::to_owned),
     }))
+}
+
+fn aws(fields: &Fields<'_>, around: &Around<'_>, problems: &mut Problems) -> Option<LocalSubject> {
+    let environment = fields.text("environment_id", problems)?;
+    if environment != "aws1" {
+        problems.add(
+            "environment_id",
+            format!("{environment:?} is not known; only \"aws1\" is"),
+        );
+        return None;
+    }
+    let mut url = |field: &str| match fields.optional_text(field, problems) {
+        Some(text) => {
+            let url = Url::parse(text, Nearness::LinkLocal);
+            problems.take(field, url).map(Some)
+        }
+        None => Some(None),
+    };
+    let region_url = url("region_url");
+    let keys_url = url("url");
+    let session_url = url("imdsv2_session_token_url");
+    let verification_url = fields.text(VERIFICATION_URL, problems)?;
+    if !is_verification_url(verification_url) {
+        problems.add(
+            VERIFICATION_URL,
+            "is not as gcloud writes it: \
+             \"https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15\"",
+        );
+        return None;
+    }
+    Some(LocalSubject::Aws(Aws {
+        audience: around.audience.to_owned(),
+        region_url: region_url?,
+        keys_url: keys_url?,
+        session_url: session_url?,
+        verification_url: verification_url.to_owned(),
+    }))
+}
+
+const VERIFICATION_URL: &str = "regional_cred_verification_url";
+
+/// Whether it leads to the root of a host without a port, over TLS.
+fn is_verification_url(text: &str) -> bool {
+    let url = Url::parse(&text.replace("{region}", "us-east-1"), Nearness::Loopback);
+    url.is_ok_and(|url| {
+        let path = url.path();
+        url.scheme() == Scheme::Https
+            && !url.authority().contains(':')
+            && (path == "/" || path.starts_with("/?"))
+    })
 }
 
 /// Split as a POSIX shell would split it, but expanding nothing.
@@ -142,10 +194,10 @@ mod tests {
         let mut problems = Problems::default();
         let subject = read(&source, &around, &mut problems);
         match (problems.into_result(), subject) {
-            (Ok(()), Some(Subject::Local(local))) => {
-                let LocalSubject::Executable(it) = Arc::into_inner(local).unwrap();
-                Ok(it)
-            }
+            (Ok(()), Some(Subject::Local(local))) => match Arc::into_inner(local).unwrap() {
+                LocalSubject::Executable(it) => Ok(it),
+                LocalSubject::Aws(_) => unreachable!(),
+            },
             (Err(errors), _) => Err(errors.to_string()),
             _ => unreachable!(),
         }

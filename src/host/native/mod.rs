@@ -213,10 +213,12 @@ impl Native {
                     });
                 }
                 Output::Subject(id, subject) => {
-                    let clock = self.clock;
+                    let (clock, timeout) = (self.clock, self.callout_timeout);
+                    let server = self.server.clone();
                     self.callouts.spawn(async move {
                         let now = || clock.now().unix;
-                        (id, Came::Subject(subject_token::get(&subject, now).await))
+                        let brought = subject_token::get(&subject, &server, timeout, now).await;
+                        (id, Came::Subject(brought))
                     });
                 }
                 Output::Sign(id, input) => {

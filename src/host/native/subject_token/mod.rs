@@ -3,9 +3,14 @@
 //! What a program prints, and what it was started with, is secret, and so are an account's keys: messages
 //! hold neither.
 
+mod aws;
 mod executable;
 mod executable_response;
+mod sigv4;
 
+use std::time::Duration;
+
+use super::MetadataServer;
 use crate::error::FetchError;
 use crate::secret::Secret;
 use crate::source::local_subject::LocalSubject;
@@ -20,12 +25,21 @@ pub(super) struct Brought {
     pub(super) asked: String,
 }
 
-/// Gets it, within its own time.
-pub(super) async fn get(subject: &LocalSubject, now: impl Fn() -> UnixTime) -> Brought {
+/// Gets it, within its own time; what has none, within `timeout`.
+pub(super) async fn get(
+    subject: &LocalSubject,
+    metadata_server: &MetadataServer,
+    timeout: Duration,
+    now: impl Fn() -> UnixTime,
+) -> Brought {
     match subject {
         LocalSubject::Executable(it) => Brought {
             answer: executable::get(it, now).await,
             asked: format!("the program {}", it.program),
+        },
+        LocalSubject::Aws(it) => Brought {
+            answer: aws::get(it, metadata_server, timeout, now).await,
+            asked: aws::ASKED.to_owned(),
         },
     }
 }
