@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     account::SEARCH,
-    process::{DEADLINE, Emulator, IDENTITY, command},
+    process::{DEADLINE, Emulator, IDENTITY, command, output_of},
 };
 
 const ALLOW: &str = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES";
@@ -199,7 +199,7 @@ fn programs_are_started_only_where_that_is_allowed() {
         let mut command = command(&["--credentials", file.to_str().unwrap()]);
         command.env_remove(ALLOW);
         command.envs(value.map(|value| (ALLOW, value)));
-        let ended = command.output().unwrap();
+        let ended = output_of(&mut command);
         let message = String::from_utf8(ended.stderr).unwrap();
         assert!(!ended.status.success());
         assert!(

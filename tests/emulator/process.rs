@@ -31,7 +31,12 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Runs a command that is expected to end by itself; one that does not is ended, and that fails.
 pub(crate) fn output(arguments: &[&str]) -> Output {
-    let mut child = command(arguments)
+    output_of(&mut command(arguments))
+}
+
+/// The same for a command that a test has prepared.
+pub(crate) fn output_of(command: &mut Command) -> Output {
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -41,7 +46,7 @@ pub(crate) fn output(arguments: &[&str]) -> Output {
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
             child.kill().unwrap();
-            panic!("{arguments:?} did not end");
+            panic!("{command:?} did not end");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
