@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Findings;
 use super::configuration;
+use super::credential_files::Environment;
 use super::node::Node;
 use crate::config::{Config, Host};
 
@@ -103,7 +104,8 @@ fn embedded(plugin: &Plugin<'_>, findings: &mut Findings<'_>) -> Option<Config> 
         report: findings.report,
     };
     let variable = |name: &str| plugin.variable(name);
-    configuration::check(embedded.parse(), Host::Envoy, variable, &mut inner)
+    let environment = Environment::of_envoy(&variable);
+    configuration::check(embedded.parse(), Host::Envoy, &environment, &mut inner)
 }
 
 impl Configured<'_> {
