@@ -57,7 +57,7 @@ fn a_good_set_is_ok() {
 #[test]
 fn files_are_read_together_and_have_to_hold_a_plugin() {
     insta::assert_snapshot!(invoker(&["check", "--istio", "istio/entries.yaml"]), @r#"
-    error: istio/entries.yaml: there is no plugin of Invoker's in these files: a WasmPlugin whose pluginConfig has `credentials`, or whose url, pluginName or name has "invoker" in it
+    error: istio/entries.yaml: there is no plugin of Invoker's in these files: a WasmPlugin whose pluginConfig has `credentials`, or whose url, pluginName or name has "invoker" in it (or such a module in an EnvoyFilter or an EnvoyExtensionPolicy)
     istio/entries.yaml: not ok (1 error, 0 warnings)
     exit 1
     "#);
@@ -81,7 +81,7 @@ fn files_are_read_together_and_have_to_hold_a_plugin() {
     ");
     insta::assert_snapshot!(invoker(&["check", "--istio", "bad.yaml"]), @r#"
     error: bad.yaml: document 1 is no Kubernetes resource: it has no `apiVersion` and `kind`
-    error: bad.yaml: there is no plugin of Invoker's in these files: a WasmPlugin whose pluginConfig has `credentials`, or whose url, pluginName or name has "invoker" in it
+    error: bad.yaml: there is no plugin of Invoker's in these files: a WasmPlugin whose pluginConfig has `credentials`, or whose url, pluginName or name has "invoker" in it (or such a module in an EnvoyFilter or an EnvoyExtensionPolicy)
     bad.yaml: not ok (2 errors, 0 warnings)
     exit 1
     "#);
@@ -117,7 +117,7 @@ fn the_plugins_configuration_is_checked_like_a_file() {
     # no scheme
     error: invoker.yaml: WasmPlugin login/invoker.spec.pluginConfig.audiences[0].audience: "profiles-abc123-uc.a.run.app" has no scheme; write "https://profiles-abc123-uc.a.run.app"
     # no configuration
-    error: invoker.yaml: WasmPlugin login/invoker.spec: has no configuration for Invoker; write it as pluginConfig (in an EnvoyExtensionPolicy as config)
+    error: invoker.yaml: WasmPlugin login/invoker.spec.pluginConfig: is missing; write Invoker's configuration here
     # a rule that is never reached
     warning: invoker.yaml: WasmPlugin login/invoker.spec.pluginConfig.audiences[1]: is never reached, since audiences[0] matches all that it means and comes first; put the narrower rule first, or leave this one out
     "#);
@@ -524,4 +524,57 @@ fn two_plugins_do_not_meet_in_one_proxy() {
 
     # another namespace
     ");
+}
+
+#[test]
+fn a_patch_is_checked_like_a_plugin() {
+    let filter = "typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {failure_policy: FAIL_RELOAD, vm_config: {code: {local: {filename: /etc/invoker.wasm}}}, configuration: {\"@type\": type.googleapis.com/google.protobuf.StringValue, value: '{\"credentials\": {\"type\": \"metadata\", \"cluster\": \"outbound|80||metadata.google.internal\"}, \"audiences\": [{\"cluster\": \"*\", \"audience\": \"https://profiles-abc123-uc.a.run.app\"}]}'}}}";
+    let resource = |patch: String| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{name: invoker, namespace: login}}\nspec:\n  workloadSelector: {{labels: {{app: batch}}}}\n  configPatches:\n  - {patch}\n---\n# Kinds"
+        )
+    };
+    let upstream = resource(format!(
+        "applyTo: CLUSTER\n    match: {{context: SIDECAR_OUTBOUND, cluster: {{service: profiles-abc123-uc.a.run.app, portNumber: 80}}}}\n    patch:\n      operation: MERGE\n      value:\n        typed_extension_protocol_options:\n          envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n            http_filters:\n            - name: invoker\n              {filter}\n            - name: envoy.filters.http.upstream_codec"
+    ));
+    let listener = resource(format!(
+        "applyTo: HTTP_FILTER\n    match: {{context: SIDECAR_OUTBOUND}}\n    patch:\n      operation: INSERT_BEFORE\n      value:\n        name: invoker\n        {filter}"
+    ));
+    let place = "---\n# Kinds";
+    let upstream_and = |from: &str, to: &str| {
+        assert!(upstream.contains(from), "{from}");
+        upstream.replacen(from, to, 1)
+    };
+    let everywhere = listener.replace("SIDECAR_OUTBOUND", "ANY");
+    insta::assert_snapshot!(all_found(&[
+        ("an upstream filter", PLUGIN, &[(place, &upstream)]),
+        ("for a cluster that is not there", PLUGIN, &[(place, &upstream_and("portNumber: 80", "portNumber: 443"))]),
+        ("without a name in the certificate", PLUGIN, &[(place, &upstream_and("profiles-abc123-uc.a.run.app, portNumber", "search.example.com, portNumber"))]),
+        ("for a wildcard", PLUGIN, &[(place, &upstream_and("profiles-abc123-uc.a.run.app, portNumber", "\"*.a.run.app\", portNumber"))]),
+        ("for another cluster than its rules", PLUGIN, &[(place, &upstream_and("\"*\"", "\"outbound|80||search.example.com\""))]),
+        ("an upstream filter that fails open", PLUGIN, &[(place, &upstream_and("FAIL_RELOAD", "FAIL_OPEN"))]),
+        ("a misspelt callout cluster of a patch", PLUGIN, &[(place, &upstream_and("80||metadata", "8080||metadata"))]),
+        ("a listeners filter", PLUGIN, &[(place, &listener.replace("\"*\"", "\"outbound|80||profiles-abc123-uc.a.run.app\""))]),
+        ("a listeners filter that means too much", PLUGIN, &[(place, &everywhere)]),
+    ]), @r#"
+    # an upstream filter
+
+    # for a cluster that is not there
+    error: invoker.yaml: EnvoyFilter login/invoker.spec.configPatches[0].match.cluster: means no cluster; these files make "outbound|80||metadata.google.internal", "outbound|80||profiles-abc123-uc.a.run.app", "outbound|80||search.example.com", "outbound|443||search.example.com", "outbound|80||*.a.run.app"
+    # without a name in the certificate
+    error: entries.yaml: DestinationRule login/search.spec.trafficPolicy.portLevelSettings[0].tls.sni: is missing, and what Istio does without it the EnvoyFilter replaces: nobody looks at the certificate's name; write {mode: SIMPLE, sni: search.example.com, subjectAltNames: [search.example.com]}
+    # for a wildcard
+    error: entries.yaml: DestinationRule login/cloud-run.spec.trafficPolicy.tls.sni: is missing, and what Istio does without it the EnvoyFilter replaces: nobody looks at the certificate's name; write a ServiceEntry for each host, or use a WasmPlugin
+    # for another cluster than its rules
+    error: invoker.yaml: EnvoyFilter login/invoker.spec.configPatches[0].patch.value.typed_extension_protocol_options.envoy.extensions.upstreams.http.v3.HttpProtocolOptions.http_filters[0].typed_config.config.configuration.value.audiences[0].cluster: never matches here: this filter sees only "outbound|80||profiles-abc123-uc.a.run.app"; write "*", or leave the rule out
+    # an upstream filter that fails open
+    error: invoker.yaml: EnvoyFilter login/invoker.spec.configPatches[0].patch.value.typed_extension_protocol_options.envoy.extensions.upstreams.http.v3.HttpProtocolOptions.http_filters[0].typed_config.config.failure_policy: lets requests out without a token if the module fails, while failure_mode is deny; write failure_policy: FAIL_RELOAD
+    # a misspelt callout cluster of a patch
+    error: invoker.yaml: EnvoyFilter login/invoker.spec.configPatches[0].patch.value.typed_extension_protocol_options.envoy.extensions.upstreams.http.v3.HttpProtocolOptions.http_filters[0].typed_config.config.configuration.value.credentials.cluster: there is no cluster "outbound|8080||metadata.google.internal"; did you mean "outbound|80||metadata.google.internal"?; these files make "outbound|80||metadata.google.internal", "outbound|80||profiles-abc123-uc.a.run.app", "outbound|80||search.example.com", "outbound|443||search.example.com", "outbound|80||*.a.run.app"
+    # a listeners filter
+
+    # a listeners filter that means too much
+    warning: invoker.yaml: EnvoyFilter login/invoker.spec.configPatches[0].match.context: ANY also means requests that come in, or only those; write SIDECAR_OUTBOUND
+    error: invoker.yaml: EnvoyFilter login/invoker.spec.configPatches[0].patch.value.typed_config.config.configuration.value.audiences[0].cluster: "*" also means PassthroughCluster: tokens in the clear, to whatever address a client chose; write "outbound|*", or the clusters one by one
+    "#);
 }

@@ -2,8 +2,8 @@
 
 use super::Configured;
 use super::mesh::Cluster;
+use super::plugin::{ClusterMatch, Place};
 use super::service::is_inside_cluster;
-use super::wasm_plugin::Place;
 use crate::check::{Findings, Report};
 use crate::rules::{Action, ClusterPattern, is_passthrough};
 
@@ -21,6 +21,10 @@ impl<'m, 'a> Configured<'m, 'a> {
                 continue;
             };
             let place = self.in_configuration(&format!("audiences[{index}].cluster"));
+            if let Some(upstream) = self.plugin.upstream() {
+                self.never_here(pattern, upstream, &place, report);
+                continue;
+            }
             if matches!(rule.action, Action::Attach { .. }) && pattern.matches(PASSTHROUGH) {
                 self.findings(report).error(
                     &place,
@@ -39,6 +43,29 @@ impl<'m, 'a> Configured<'m, 'a> {
                 }
                 None => self.meant(pattern, &place, report),
             }
+        }
+    }
+
+    /// An upstream filter sees no cluster but its own.
+    fn never_here(
+        &self,
+        pattern: &ClusterPattern,
+        upstream: &ClusterMatch<'_>,
+        place: &str,
+        report: &mut Report,
+    ) {
+        let own = self.clusters.iter();
+        let own = own.filter(|cluster| upstream.means(cluster));
+        let own: Vec<&str> = own.map(|cluster| cluster.name.as_str()).collect();
+        if !own.is_empty() && !own.iter().any(|name| pattern.matches(name)) {
+            let own: Vec<String> = own.iter().map(|name| format!("{name:?}")).collect();
+            self.findings(report).error(
+                place,
+                format!(
+                    "never matches here: this filter sees only {}; write \"*\", or leave the rule out",
+                    own.join(", ")
+                ),
+            );
         }
     }
 
@@ -127,7 +154,7 @@ impl<'m, 'a> Configured<'m, 'a> {
     }
 
     /// What Istio makes of these files.
-    fn made(&self) -> String {
+    pub(super) fn made(&self) -> String {
         let mut names: Vec<String> = Vec::new();
         let of_services = self.mesh.service_clusters(self.plugin);
         let all = self

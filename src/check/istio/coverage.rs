@@ -2,13 +2,15 @@
 
 use super::Configured;
 use super::mesh::Cluster;
+use super::plugin::ClusterMatch;
 use crate::rules::{Action, Rule};
 
 impl Configured<'_, '_> {
     /// The first rule that gives a token to requests that go to this cluster.
     pub(super) fn token_rule(&self, cluster: &Cluster<'_, '_>) -> Option<usize> {
         // What Istio takes for a stream of bytes never gets to an HTTP filter.
-        if !self.carries_http(cluster) {
+        let is_elsewhere = |upstream: &ClusterMatch<'_>| !upstream.means(cluster);
+        if !self.carries_http(cluster) || self.plugin.upstream().is_some_and(is_elsewhere) {
             return None;
         }
         for (index, rule) in self.config.rules.rules().iter().enumerate() {

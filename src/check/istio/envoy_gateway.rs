@@ -3,6 +3,7 @@
 use super::document::Document;
 use super::embedded;
 use crate::check::Report;
+use crate::check::bootstrap::Embedded;
 use crate::check::credential_files::{self, Environment, Variable};
 use crate::check::node::Node;
 use crate::config::FailureMode;
@@ -35,7 +36,15 @@ impl<'a> ExtensionPolicy<'a> {
             give: "name it in env.hostKeys",
             in_sight: "is in sight",
         };
-        let config = embedded(&self.document, &self.wasm, "config", &environment, report);
+        let config = self.wasm.get("config");
+        let config = config.map(|node| Embedded::Struct(node.value()));
+        let config = embedded(
+            &self.document,
+            self.wasm.path_of("config"),
+            &config.ok_or("is missing; write Invoker's configuration here"),
+            &environment,
+            report,
+        );
         let is_closed = config.is_none_or(|config| config.failure_mode == FailureMode::Deny);
         if self.wasm.is_true("fail_open") && is_closed {
             self.document.findings(report).error(

@@ -2,17 +2,18 @@
 
 use super::destination_rule::DestinationRule;
 use super::document::{Document, ROOT_NAMESPACE, is_visible, same_namespace};
+use super::envoy_filter;
 use super::gateway::Gateway;
+use super::plugin::{Place, Plugin};
 use super::route::Route;
 use super::service::Service;
 use super::service_entry::{Port, ServiceEntry};
-use super::wasm_plugin::{Place, WasmPlugin};
 use crate::check::Report;
 use crate::rules::{Authority, AuthorityPattern};
 
 #[derive(Debug)]
 pub(super) struct Mesh<'a> {
-    pub(super) plugins: Vec<WasmPlugin<'a>>,
+    pub(super) plugins: Vec<Plugin<'a>>,
     pub(super) entries: Vec<ServiceEntry<'a>>,
     pub(super) rules: Vec<DestinationRule<'a>>,
     pub(super) routes: Vec<Route<'a>>,
@@ -32,9 +33,12 @@ pub(super) struct Cluster<'m, 'a> {
 impl<'a> Mesh<'a> {
     pub(super) fn read(documents: &[Document<'a>], report: &mut Report) -> Self {
         let gateways: Vec<Gateway<'a>> = documents.iter().filter_map(Gateway::read).collect();
-        let plugin = |document| WasmPlugin::read(document, &gateways);
+        let plugins = |document| {
+            let plugin = Plugin::read(document, &gateways).into_iter();
+            plugin.chain(envoy_filter::read(document, &gateways))
+        };
         Self {
-            plugins: documents.iter().filter_map(plugin).collect(),
+            plugins: documents.iter().flat_map(plugins).collect(),
             entries: documents
                 .iter()
                 .filter_map(|document| ServiceEntry::read(document, report))
@@ -48,7 +52,7 @@ impl<'a> Mesh<'a> {
     /// The entries that the plugin's workloads see.
     pub(super) fn entries_for<'m>(
         &'m self,
-        plugin: &WasmPlugin<'a>,
+        plugin: &Plugin<'a>,
     ) -> impl Iterator<Item = &'m ServiceEntry<'a>> {
         let from = plugin.namespace();
         self.entries
@@ -57,7 +61,7 @@ impl<'a> Mesh<'a> {
     }
 
     /// The clusters that Istio gives the plugin's proxies of ServiceEntries.
-    pub(super) fn clusters<'m>(&'m self, plugin: &WasmPlugin<'a>) -> Vec<Cluster<'m, 'a>> {
+    pub(super) fn clusters<'m>(&'m self, plugin: &Plugin<'a>) -> Vec<Cluster<'m, 'a>> {
         let entries = self.entries_for(plugin);
         entries
             .flat_map(|entry| self.clusters_of(entry, plugin))
@@ -68,7 +72,7 @@ impl<'a> Mesh<'a> {
     pub(super) fn clusters_of<'m>(
         &'m self,
         entry: &'m ServiceEntry<'a>,
-        plugin: &WasmPlugin<'a>,
+        plugin: &Plugin<'a>,
     ) -> Vec<Cluster<'m, 'a>> {
         let mut clusters = Vec::new();
         for host in &entry.hosts {
@@ -90,7 +94,7 @@ impl<'a> Mesh<'a> {
     }
 
     /// The clusters of Kubernetes Services, by name.
-    pub(super) fn service_clusters(&self, plugin: &WasmPlugin<'a>) -> Vec<String> {
+    pub(super) fn service_clusters(&self, plugin: &Plugin<'a>) -> Vec<String> {
         let names = self.services.iter().flat_map(|service| {
             let name = |port: &u64| cluster_name(plugin.place, *port, None, &service.host);
             service.ports.iter().map(name)
@@ -102,7 +106,7 @@ impl<'a> Mesh<'a> {
     /// root namespace, and there the one with the narrowest host.
     pub(super) fn destination_rule<'m>(
         &'m self,
-        plugin: &WasmPlugin<'a>,
+        plugin: &Plugin<'a>,
         host: &str,
         entry_namespace: Option<&str>,
     ) -> Option<&'m DestinationRule<'a>> {

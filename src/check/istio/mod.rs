@@ -8,11 +8,11 @@
 
 use std::path::PathBuf;
 
-use super::Findings;
+use super::bootstrap::Embedded;
 use super::configuration;
 use super::credential_files::Environment;
 use super::file::FileError;
-use super::{Report, node::Node};
+use super::{Findings, Report};
 use crate::config::{Config, Host};
 
 mod callouts;
@@ -20,27 +20,28 @@ mod clusters;
 mod coverage;
 mod destination_rule;
 mod document;
+mod envoy_filter;
 mod envoy_gateway;
 mod gateway;
 mod hosts;
 mod mesh;
 mod neighbours;
+mod plugin;
 mod route;
 mod service;
 mod service_entry;
 mod settings;
 mod transport;
-mod wasm_plugin;
 
 use document::{Document, File};
 use envoy_gateway::ExtensionPolicy;
 use mesh::{Cluster, Mesh};
-use wasm_plugin::WasmPlugin;
+use plugin::Plugin;
 
 /// One plugin with what it was configured to do, and the clusters that its proxies have.
 struct Configured<'m, 'a> {
     mesh: &'m Mesh<'a>,
-    plugin: &'m WasmPlugin<'a>,
+    plugin: &'m Plugin<'a>,
     config: &'m Config,
     clusters: Vec<Cluster<'m, 'a>>,
 }
@@ -63,7 +64,8 @@ pub fn check(files: &[PathBuf]) -> Result<Report, FileError> {
         first.findings(&mut report).error(
             "",
             "there is no plugin of Invoker's in these files: a WasmPlugin whose pluginConfig has `credentials`, or \
-             whose url, pluginName or name has \"invoker\" in it",
+             whose url, pluginName or name has \"invoker\" in it (or such a module in an EnvoyFilter or an \
+             EnvoyExtensionPolicy)",
         );
     }
     for plugin in &mesh.plugins {
@@ -76,22 +78,28 @@ pub fn check(files: &[PathBuf]) -> Result<Report, FileError> {
     Ok(report)
 }
 
-fn plugin_and_mesh<'a>(plugin: &WasmPlugin<'a>, mesh: &Mesh<'a>, report: &mut Report) {
+fn plugin_and_mesh<'a>(plugin: &Plugin<'a>, mesh: &Mesh<'a>, report: &mut Report) {
     let variable = |name: &str| plugin.variable(name);
-    let environment = Environment {
-        variable: &variable,
-        give: "write {name: NAME, valueFrom: HOST} in vmConfig.env",
-        in_sight: "stands in vmConfig.env, where everybody sees it who reads this resource or Envoy's config_dump; \
-                   give it to the istio-proxy container from a Secret, and write valueFrom: HOST without a value",
+    let environment = match plugin.patch {
+        Some(_) => Environment::of_envoy(&variable),
+        None => Environment {
+            variable: &variable,
+            give: "write {name: NAME, valueFrom: HOST} in vmConfig.env",
+            in_sight: "stands in vmConfig.env, where everybody sees it who reads this resource or Envoy's \
+                       config_dump; give it to the istio-proxy container from a Secret, and write valueFrom: HOST \
+                       without a value",
+        },
     };
     let config = embedded(
         &plugin.document,
-        &plugin.wasm,
-        "plugin_config",
+        plugin.configuration_path(),
+        &plugin.configuration,
         &environment,
         report,
     );
-    settings::check(plugin, config.as_ref(), report);
+    if plugin.patch.is_none() {
+        settings::check(plugin, config.as_ref(), report);
+    }
     let Some(config) = config else {
         return;
     };
@@ -101,35 +109,41 @@ fn plugin_and_mesh<'a>(plugin: &WasmPlugin<'a>, mesh: &Mesh<'a>, report: &mut Re
         plugin,
         config: &config,
     };
+    if let Some(patch) = &plugin.patch {
+        configured.patch(patch, report);
+    }
     configured.callouts(report);
     configured.named_clusters(report);
-    configured.named_hosts(report);
+    if plugin.upstream().is_none() {
+        configured.named_hosts(report);
+    }
     configured.transport(report);
 }
 
 /// A plugin's own configuration, with its problems told at their place in the resource.
 fn embedded(
     document: &Document<'_>,
-    parent: &Node<'_>,
-    field: &str,
+    path: String,
+    configuration: &Result<Embedded<'_>, &'static str>,
     environment: &Environment<'_>,
     report: &mut Report,
 ) -> Option<Config> {
     let mut findings = document.findings(report);
-    let Some(node) = parent.get(field) else {
-        findings.error(
-            parent.path(),
-            "has no configuration for Invoker; write it as pluginConfig (in an EnvoyExtensionPolicy as config)",
-        );
-        return None;
-    };
-    let mut inner = Findings {
-        file: findings.file,
-        prefix: node.path().to_owned(),
-        report: findings.report,
-    };
-    let config = Config::from_value(node.value().clone());
-    configuration::check(config, Host::Envoy, environment, &mut inner)
+    match configuration {
+        Err(problem) => {
+            findings.error(path, *problem);
+            None
+        }
+        Ok(configuration) => {
+            findings.prefix = path;
+            configuration::check(
+                configuration.parse(),
+                Host::Envoy,
+                environment,
+                &mut findings,
+            )
+        }
+    }
 }
 
 impl Configured<'_, '_> {
@@ -139,6 +153,6 @@ impl Configured<'_, '_> {
 
     /// The path of something in the plugin's configuration.
     fn in_configuration(&self, path: &str) -> String {
-        self.plugin.wasm.path_of(&format!("pluginConfig.{path}"))
+        format!("{}.{path}", self.plugin.configuration_path())
     }
 }

@@ -1,15 +1,18 @@
 //! Plugins of ours that meet in one proxy.
 
 use super::document::{ROOT_NAMESPACE, same_namespace};
-use super::wasm_plugin::WasmPlugin;
+use super::plugin::Plugin;
 use crate::check::Report;
 
-pub(super) fn check(plugins: &[WasmPlugin<'_>], report: &mut Report) {
+pub(super) fn check(plugins: &[Plugin<'_>], report: &mut Report) {
+    // Upstream filters are apart, each in its clusters.
+    let plugins: Vec<_> = plugins
+        .iter()
+        .filter(|it| it.upstream().is_none())
+        .collect();
     for (index, plugin) in plugins.iter().enumerate() {
-        let earlier = plugins
-            .iter()
-            .take(index)
-            .find(|earlier| meet(earlier, plugin));
+        let mut earlier = plugins.iter().take(index);
+        let earlier = earlier.find(|earlier| meet(earlier, plugin));
         if let Some(earlier) = earlier {
             plugin.document.findings(report).warning(
                 plugin.document.spec.path(),
@@ -23,7 +26,7 @@ pub(super) fn check(plugins: &[WasmPlugin<'_>], report: &mut Report) {
     }
 }
 
-fn meet(one: &WasmPlugin<'_>, other: &WasmPlugin<'_>) -> bool {
+fn meet(one: &Plugin<'_>, other: &Plugin<'_>) -> bool {
     let (here, there) = (one.document.namespace, other.document.namespace);
     let is_everywhere = [here, there].contains(&Some(ROOT_NAMESPACE));
     if !is_everywhere && !same_namespace(here, there) {

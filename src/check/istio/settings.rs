@@ -1,12 +1,12 @@
 //! What the WasmPlugin says around the configuration: where the module comes from, where it runs, and what happens if it
 //! fails.
 
-use super::wasm_plugin::{Place, WasmPlugin};
+use super::plugin::{Place, Plugin};
 use crate::check::{Findings, Report};
 use crate::config::{Config, FailureMode};
 use crate::rules::{Action, Rule};
 
-pub(super) fn check(plugin: &WasmPlugin<'_>, config: Option<&Config>, report: &mut Report) {
+pub(super) fn check(plugin: &Plugin<'_>, config: Option<&Config>, report: &mut Report) {
     let mut findings = plugin.document.findings(report);
     kind(plugin, &mut findings);
     module(plugin, &mut findings);
@@ -17,7 +17,7 @@ pub(super) fn check(plugin: &WasmPlugin<'_>, config: Option<&Config>, report: &m
     }
 }
 
-fn kind(plugin: &WasmPlugin<'_>, findings: &mut Findings<'_>) {
+fn kind(plugin: &Plugin<'_>, findings: &mut Findings<'_>) {
     if plugin.wasm.text("type") == Some("NETWORK") {
         findings.error(
             plugin.wasm.path_of("type"),
@@ -27,7 +27,7 @@ fn kind(plugin: &WasmPlugin<'_>, findings: &mut Findings<'_>) {
 }
 
 /// Whoever can put another module behind the name gets the tokens.
-fn module(plugin: &WasmPlugin<'_>, findings: &mut Findings<'_>) {
+fn module(plugin: &Plugin<'_>, findings: &mut Findings<'_>) {
     let path = plugin.wasm.path_of("url");
     let Some(url) = plugin.wasm.text("url") else {
         findings.error(
@@ -58,7 +58,7 @@ fn module(plugin: &WasmPlugin<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-fn phase(plugin: &WasmPlugin<'_>, findings: &mut Findings<'_>) {
+fn phase(plugin: &Plugin<'_>, findings: &mut Findings<'_>) {
     let path = plugin.document.spec.path_of("phase");
     let phase = plugin.document.spec.text("phase");
     match (plugin.place, phase) {
@@ -77,7 +77,7 @@ fn phase(plugin: &WasmPlugin<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-fn traffic(plugin: &WasmPlugin<'_>, config: Option<&Config>, findings: &mut Findings<'_>) {
+fn traffic(plugin: &Plugin<'_>, config: Option<&Config>, findings: &mut Findings<'_>) {
     let path = plugin.document.spec.path_of("match");
     let path = match plugin.traffic.as_slice() {
         [only] => only.node.path_of("mode"),
@@ -127,7 +127,7 @@ fn can_come_in(rule: &Rule) -> bool {
     is_inbound && matches!(rule.action, Action::Attach { .. })
 }
 
-fn failures(plugin: &WasmPlugin<'_>, config: &Config, findings: &mut Findings<'_>) {
+fn failures(plugin: &Plugin<'_>, config: &Config, findings: &mut Findings<'_>) {
     let path = plugin.wasm.path_of("failStrategy");
     match plugin.wasm.text("fail_strategy") {
         Some("FAIL_RELOAD") => {}

@@ -4,7 +4,7 @@ use super::Configured;
 use super::destination_rule::{DestinationRule, Tls, TlsSettings};
 use super::document::Document;
 use super::mesh::Cluster;
-use super::wasm_plugin::Place;
+use super::plugin::Place;
 use crate::check::Report;
 use crate::config::ClusterField;
 
@@ -50,6 +50,9 @@ impl<'m, 'a> Configured<'m, 'a> {
                 ),
             ),
             Transport::Tls(rule, tls) => {
+                if self.plugin.upstream().is_some_and(|it| it.means(cluster)) {
+                    replaced_options(cluster, rule, &tls, report);
+                }
                 certificate(cluster, rule, &tls, report);
                 port(cluster, report);
             }
@@ -189,6 +192,28 @@ fn certificate(
             format!(
                 "with sni alone every certificate is taken that a known authority has signed, whosever it is; write \
                  subjectAltNames: [{sni}] beside it, or leave both out"
+            ),
+        );
+    }
+}
+
+/// A patch with HTTP filters takes the place of the options in which Istio asks for the request's name, and checks it.
+fn replaced_options(
+    cluster: &Cluster<'_, '_>,
+    rule: &DestinationRule<'_>,
+    tls: &TlsSettings<'_>,
+    report: &mut Report,
+) {
+    if tls.mode != "ISTIO_MUTUAL" && tls.sni.is_none() {
+        rule.document.findings(report).error(
+            tls.node.path_of("sni"),
+            format!(
+                "is missing, and what Istio does without it the EnvoyFilter replaces: nobody looks at the \
+                 certificate's name; write {}",
+                match cluster.host.starts_with('*') {
+                    true => "a ServiceEntry for each host, or use a WasmPlugin".to_owned(),
+                    false => write_instead(cluster),
+                }
             ),
         );
     }

@@ -1,19 +1,42 @@
-//! WasmPlugin, and TrafficExtension, which newer versions of Istio put in its place.
+//! Invoker in Istio's resources: a WasmPlugin, a TrafficExtension (which newer versions of Istio put in its place), or an
+//! EnvoyFilter's patch.
 
 use super::document::{Document, ROOT_NAMESPACE, same_namespace};
 use super::gateway::Gateway;
+use crate::check::bootstrap::{self, Embedded};
 use crate::check::credential_files::{self, Variable};
 use crate::check::node::Node;
 
 #[derive(Debug)]
-pub(super) struct WasmPlugin<'a> {
+pub(super) struct Plugin<'a> {
     pub(super) document: Document<'a>,
-    /// Where `url`, `pluginConfig` and `vmConfig` stand.
+    /// Where the module and its configuration stand.
     pub(super) wasm: Node<'a>,
+    pub(super) configuration: Result<Embedded<'a>, &'static str>,
+    /// What an EnvoyFilter does with it; else Istio puts it into listeners.
+    pub(super) patch: Option<Patch<'a>>,
     pub(super) selector: Vec<(&'a str, &'a str)>,
     pub(super) targets: Vec<Target<'a>>,
     pub(super) traffic: Vec<Traffic<'a>>,
     pub(super) place: Place,
+}
+
+/// An entry of an EnvoyFilter's `configPatches`.
+#[derive(Debug)]
+pub(super) struct Patch<'a> {
+    pub(super) node: Node<'a>,
+    pub(super) context: &'a str,
+    /// The `match.cluster`, if it is an upstream filter.
+    pub(super) cluster: Option<ClusterMatch<'a>>,
+}
+
+/// What is not said matches all.
+#[derive(Debug, Default)]
+pub(super) struct ClusterMatch<'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) service: Option<&'a str>,
+    pub(super) port: Option<u64>,
+    pub(super) subset: Option<&'a str>,
 }
 
 /// An entry of `targetRefs`.
@@ -41,7 +64,7 @@ pub(super) enum Place {
     Waypoint,
 }
 
-impl<'a> WasmPlugin<'a> {
+impl<'a> Plugin<'a> {
     /// Reads it if it is Invoker.
     pub(super) fn read(document: &Document<'a>, gateways: &[Gateway<'a>]) -> Option<Self> {
         const GROUP: &str = "extensions.istio.io";
@@ -53,26 +76,45 @@ impl<'a> WasmPlugin<'a> {
         } else {
             return None;
         };
-        let target = |node: Node<'a>| Target {
-            kind: node.text("kind").unwrap_or_default(),
-            name: node.text("name").unwrap_or_default(),
-        };
-        let traffic = |node: Node<'a>| Traffic {
-            mode: node.text("mode").unwrap_or("CLIENT_AND_SERVER"),
-            node,
-        };
-        let single = spec.get("target_ref");
-        let targets = spec.list("target_refs").into_iter().chain(single);
+        let configuration = wasm.get("plugin_config");
+        let configuration = configuration.map(|node| Embedded::Struct(node.value()));
         let mut plugin = Self {
-            document: document.clone(),
-            selector: document.labels(&["selector", "match_labels"]),
-            targets: targets.map(target).collect(),
-            traffic: spec.list("match").into_iter().map(traffic).collect(),
-            place: Place::Sidecar,
-            wasm,
+            traffic: spec.list("match").into_iter().map(Traffic::read).collect(),
+            configuration: configuration.ok_or("is missing; write Invoker's configuration here"),
+            ..Self::at(document, &["selector", "match_labels"], wasm)
         };
         plugin.place = plugin.placed(gateways);
         plugin.is_invoker().then_some(plugin)
+    }
+
+    /// One that is somewhere, with nothing said but where.
+    pub(super) fn at(document: &Document<'a>, selector: &[&str], wasm: Node<'a>) -> Self {
+        let spec = &document.spec;
+        let single = spec.get("target_ref");
+        let targets = spec.list("target_refs").into_iter().chain(single);
+        Self {
+            document: document.clone(),
+            wasm,
+            configuration: Err("is missing"),
+            patch: None,
+            selector: document.labels(selector),
+            targets: targets.map(Target::read).collect(),
+            traffic: Vec::new(),
+            place: Place::Sidecar,
+        }
+    }
+
+    /// The path of its configuration.
+    pub(super) fn configuration_path(&self) -> String {
+        self.wasm.path_of(match self.patch {
+            None => "pluginConfig",
+            Some(_) => "configuration.value",
+        })
+    }
+
+    /// The clusters that it is an upstream filter of.
+    pub(super) fn upstream(&self) -> Option<&ClusterMatch<'a>> {
+        self.patch.as_ref()?.cluster.as_ref()
     }
 
     /// Its workloads' namespace, if they are all in one.
@@ -91,6 +133,9 @@ impl<'a> WasmPlugin<'a> {
 
     /// An environment variable, as the module will see it.
     pub(super) fn variable(&self, name: &str) -> Variable {
+        if self.patch.is_some() {
+            return bootstrap::variable(&self.wasm, name);
+        }
         let variables = self.wasm.get("vm_config").map(|config| config.list("env"));
         let mut variables = variables.into_iter().flatten();
         let Some(variable) = variables.find(|it| it.text("name") == Some(name)) else {
@@ -118,7 +163,7 @@ impl<'a> WasmPlugin<'a> {
                 .any(|name| name.to_lowercase().contains("invoker"))
     }
 
-    fn placed(&self, gateways: &[Gateway<'_>]) -> Place {
+    pub(super) fn placed(&self, gateways: &[Gateway<'_>]) -> Place {
         let namespace = self.document.namespace;
         if let Some(target) = self.targets.first() {
             let is_waypoint = match target.kind {
@@ -155,6 +200,24 @@ impl<'a> WasmPlugin<'a> {
             Place::Gateway
         } else {
             Place::Sidecar
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    fn read(node: Node<'a>) -> Self {
+        Self {
+            kind: node.text("kind").unwrap_or_default(),
+            name: node.text("name").unwrap_or_default(),
+        }
+    }
+}
+
+impl<'a> Traffic<'a> {
+    fn read(node: Node<'a>) -> Self {
+        Self {
+            mode: node.text("mode").unwrap_or("CLIENT_AND_SERVER"),
+            node,
         }
     }
 }
