@@ -578,3 +578,47 @@ fn a_patch_is_checked_like_a_plugin() {
     error: invoker.yaml: EnvoyFilter login/invoker.spec.configPatches[0].patch.value.typed_config.config.configuration.value.audiences[0].cluster: "*" also means PassthroughCluster: tokens in the clear, to whatever address a client chose; write "outbound|*", or the clusters one by one
     "#);
 }
+
+#[test]
+fn a_route_does_not_carry_a_token_elsewhere() {
+    let route = |more: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: search, namespace: login}}\nspec:\n  hosts: [search.example.com]\n  http:\n  - route:\n    - destination: {{host: search.example.com, port: {{number: 80}}}}\n    {more}\n---\n# Kinds"
+        )
+    };
+    let mirror = route("mirror: {host: other.example.com}");
+    let mirrors = route("mirrors: [{destination: {host: other.example.com}}]");
+    let matched =
+        route("match: [{headers: {Authorization: {exact: x}}}, {withoutHeaders: {x-user: {}}}]");
+    let changed =
+        route("headers: {request: {remove: [authorization, x-serverless-authorization]}}");
+    let elsewhere = mirror.replace(
+        "host: search.example.com, port",
+        "host: third.example.com, port",
+    );
+    let gateway_api = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: search, namespace: login}\nspec:\n  hostnames: [search.example.com]\n  rules:\n  - matches: [{headers: [{name: authorization, value: x}]}]\n    filters:\n    - {type: RequestMirror, requestMirror: {backendRef: {name: other, port: 80}}}\n    - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: authorization, value: x}]}}\n    backendRefs: [{group: networking.istio.io, kind: Hostname, name: search.example.com, port: 80}]\n---\n# Kinds";
+    let place = "---\n# Kinds";
+    insta::assert_snapshot!(all_found(&[
+        ("mirror", PLUGIN, &[(place, &mirror)]),
+        ("mirrors", PLUGIN, &[(place, &mirrors)]),
+        ("match on a written header", PLUGIN, &[(place, &matched)]),
+        ("change of a written header", PLUGIN, &[(place, &changed)]),
+        ("a mirror of requests without a token", PLUGIN, &[(place, &elsewhere)]),
+        ("the gateway apis way", PLUGIN, &[(place, gateway_api)]),
+    ]), @r#"
+    # mirror
+    error: invoker.yaml: VirtualService login/search.spec.http[0].mirror: copies the request, with the token in it, to another host; leave it out
+    # mirrors
+    error: invoker.yaml: VirtualService login/search.spec.http[0].mirrors[0]: copies the request, with the token in it, to another host; leave it out
+    # match on a written header
+    error: invoker.yaml: VirtualService login/search.spec.http[0].match[0].headers.Authorization: matches on "Authorization", which Invoker writes: with the token there Envoy picks the route anew, and the token can go elsewhere; match on another header
+    # change of a written header
+    error: invoker.yaml: VirtualService login/search.spec.http[0].headers.request.remove[0]: changes "authorization" after Invoker has written its token there; leave it out
+    # a mirror of requests without a token
+
+    # the gateway apis way
+    error: invoker.yaml: HTTPRoute login/search.spec.rules[0].filters[0].requestMirror: copies the request, with the token in it, to another host; leave it out
+    error: invoker.yaml: HTTPRoute login/search.spec.rules[0].matches[0].headers[0]: matches on "authorization", which Invoker writes: with the token there Envoy picks the route anew, and the token can go elsewhere; match on another header
+    error: invoker.yaml: HTTPRoute login/search.spec.rules[0].filters[1].requestHeaderModifier.set[0]: changes "authorization" after Invoker has written its token there; leave it out
+    "#);
+}

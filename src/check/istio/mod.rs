@@ -16,6 +16,7 @@ use super::{Findings, Report};
 use crate::config::{Config, Host};
 
 mod callouts;
+mod carried;
 mod clusters;
 mod coverage;
 mod destination_rule;
@@ -116,6 +117,7 @@ fn plugin_and_mesh<'a>(plugin: &Plugin<'a>, mesh: &Mesh<'a>, report: &mut Report
     configured.named_clusters(report);
     if plugin.upstream().is_none() {
         configured.named_hosts(report);
+        configured.carried(report);
     }
     configured.transport(report);
 }

@@ -6,33 +6,43 @@ use crate::check::node::Node;
 
 #[derive(Debug)]
 pub(super) struct Route<'a> {
+    pub(super) document: Document<'a>,
     /// The names that requests are for.
     pub(super) hosts: Vec<&'a str>,
-    /// The hosts that they are led to, with the port if there is one.
-    pub(super) destinations: Vec<(String, Option<u64>)>,
+    pub(super) rules: Vec<RouteRule<'a>>,
+}
+
+/// An entry of a VirtualService's `http`, or of an HTTPRoute's `rules`.
+#[derive(Debug)]
+pub(super) struct RouteRule<'a> {
+    pub(super) node: Node<'a>,
+    /// The hosts that it leads to, with the port if there is one.
+    destinations: Vec<(String, Option<u64>)>,
 }
 
 impl<'a> Route<'a> {
     pub(super) fn read(document: &Document<'a>) -> Option<Self> {
         let spec = &document.spec;
-        let (hosts, destinations) = match (document.group, document.kind) {
+        let (hosts, rules) = match (document.group, document.kind) {
             ("networking.istio.io", "VirtualService") => {
-                let routes = spec.list("http");
-                let routes = routes.iter().flat_map(|http| http.list("route"));
                 let destination = |route: Node<'a>| {
                     let destination = route.get("destination")?;
                     let port = destination.get("port").and_then(|it| it.number("number"));
                     let host = full_host(destination.text("host")?, document.namespace);
                     Some((host, port))
                 };
-                (
-                    spec.texts("hosts"),
-                    routes.filter_map(destination).collect(),
-                )
+                let rule = |node: Node<'a>| RouteRule {
+                    destinations: node
+                        .list("route")
+                        .into_iter()
+                        .filter_map(destination)
+                        .collect(),
+                    node,
+                };
+                let rules = spec.list("http").into_iter().map(rule);
+                (spec.texts("hosts"), rules.collect())
             }
             ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute") => {
-                let rules = spec.list("rules");
-                let backends = rules.iter().flat_map(|rule| rule.list("backend_refs"));
                 let destination = |backend: Node<'a>| {
                     let namespace = backend.text("namespace").or(document.namespace);
                     let name = backend.text("name")?;
@@ -43,18 +53,33 @@ impl<'a> Route<'a> {
                     };
                     Some((host, backend.number("port")))
                 };
+                let rule = |node: Node<'a>| {
+                    let backends = node.list("backend_refs").into_iter();
+                    RouteRule {
+                        destinations: backends.filter_map(destination).collect(),
+                        node,
+                    }
+                };
                 let hosts = spec.texts("hostnames");
                 let hosts = if hosts.is_empty() { vec!["*"] } else { hosts };
-                (hosts, backends.filter_map(destination).collect())
+                let rules = spec.list("rules").into_iter().map(rule);
+                (hosts, rules.collect())
             }
             _ => return None,
         };
         Some(Self {
+            document: document.clone(),
             hosts,
-            destinations,
+            rules,
         })
     }
 
+    pub(super) fn leads_to(&self, host: &str, port: u64) -> bool {
+        self.rules.iter().any(|rule| rule.leads_to(host, port))
+    }
+}
+
+impl RouteRule<'_> {
     pub(super) fn leads_to(&self, host: &str, port: u64) -> bool {
         let mut destinations = self.destinations.iter();
         destinations.any(|(name, number)| name == host && number.is_none_or(|it| it == port))
