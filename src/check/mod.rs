@@ -1,5 +1,5 @@
 //! What `invoker check` looks for: what the parser refuses, what works and will hurt, and where
-//! Envoy's own configuration and ours do not go together.
+//! Envoy's own configuration, or Istio's resources, and ours do not go together.
 //!
 //! Everything is told at once, with its path. An error is something that fails, or sends a token
 //! where it does not belong; a warning is something that works today.

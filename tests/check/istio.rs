@@ -188,6 +188,7 @@ fn tokens_leave_a_proxy_only_under_tls() {
         ("a secret that sidecars dont get", ENTRIES, &[("mode: SIMPLE, sni", "credentialName: ca, mode: SIMPLE, sni")]),
         ("half a client certificate", ENTRIES, &[("mode: SIMPLE, sni", "mode: MUTUAL, clientCertificate: /c.pem, sni")]),
         ("a rule of another namespace", ENTRIES, &[("kind: DestinationRule\nmetadata: {name: profiles, namespace: login}", "kind: DestinationRule\nmetadata: {name: profiles, namespace: other}"), ("host: \"*.a.run.app\"", "host: \"*.b.run.app\"")]),
+        ("a rule that its namespace keeps", ENTRIES, &[("{name: profiles, namespace: login}\nspec:\n  hosts: [profiles-abc123-uc.a.run.app]\n  exportTo: [\".\"]", "{name: profiles, namespace: other}\nspec:\n  hosts: [profiles-abc123-uc.a.run.app]"), ("kind: DestinationRule\nmetadata: {name: profiles, namespace: login}", "kind: DestinationRule\nmetadata: {name: profiles, namespace: other}"), ("host: \"*.a.run.app\"", "host: \"*.b.run.app\"")]),
         ("a rule for other workloads", ENTRIES, &[("  exportTo: [\".\"]\n  trafficPolicy:", "  workloadSelector: {matchLabels: {app: batch}}\n  trafficPolicy:"), ("host: \"*.a.run.app\"", "host: \"*.b.run.app\"")]),
     ]), @r#"
     # no rule
@@ -211,6 +212,9 @@ fn tokens_leave_a_proxy_only_under_tls() {
     error: entries.yaml: DestinationRule login/profiles.spec.trafficPolicy.tls: cluster "outbound|80||profiles-abc123-uc.a.run.app" would get tokens (audiences[0] of WasmPlugin login/invoker) without TLS: Istio leaves TLS out if a client certificate is missing; write clientCertificate and privateKey, or mode: SIMPLE
     # a rule of another namespace
     error: entries.yaml: ServiceEntry login/profiles.spec.ports[0]: cluster "outbound|80||profiles-abc123-uc.a.run.app" would get tokens (audiences[0] of WasmPlugin login/invoker) without TLS: there is no DestinationRule for profiles-abc123-uc.a.run.app that these workloads get (DestinationRule other/profiles is for others: see its exportTo and workloadSelector); write one with trafficPolicy: {tls: {mode: SIMPLE, sni: profiles-abc123-uc.a.run.app, subjectAltNames: [profiles-abc123-uc.a.run.app]}}
+    error: entries.yaml: ServiceEntry login/cloud-run.spec.ports[0]: cluster "outbound|80||*.a.run.app" would get tokens (audiences[2] of WasmPlugin login/invoker) without TLS: there is no DestinationRule for *.a.run.app; write one with trafficPolicy: {tls: {mode: SIMPLE}}
+    # a rule that its namespace keeps
+    error: entries.yaml: ServiceEntry other/profiles.spec.ports[0]: cluster "outbound|80||profiles-abc123-uc.a.run.app" would get tokens (audiences[0] of WasmPlugin login/invoker) without TLS: there is no DestinationRule for profiles-abc123-uc.a.run.app that these workloads get (DestinationRule other/profiles is for others: see its exportTo and workloadSelector); write one with trafficPolicy: {tls: {mode: SIMPLE, sni: profiles-abc123-uc.a.run.app, subjectAltNames: [profiles-abc123-uc.a.run.app]}}
     error: entries.yaml: ServiceEntry login/cloud-run.spec.ports[0]: cluster "outbound|80||*.a.run.app" would get tokens (audiences[2] of WasmPlugin login/invoker) without TLS: there is no DestinationRule for *.a.run.app; write one with trafficPolicy: {tls: {mode: SIMPLE}}
     # a rule for other workloads
     error: entries.yaml: ServiceEntry login/profiles.spec.ports[0]: cluster "outbound|80||profiles-abc123-uc.a.run.app" would get tokens (audiences[0] of WasmPlugin login/invoker) without TLS: there is no DestinationRule for profiles-abc123-uc.a.run.app that these workloads get (DestinationRule login/profiles is for others: see its exportTo and workloadSelector); write one with trafficPolicy: {tls: {mode: SIMPLE, sni: profiles-abc123-uc.a.run.app, subjectAltNames: [profiles-abc123-uc.a.run.app]}}
@@ -270,6 +274,7 @@ fn tls_is_with_whom_it_should_be() {
         ("one name for all", ENTRIES, &[("host: \"*.a.run.app\"\n  trafficPolicy:\n    tls: {mode: SIMPLE}", "host: \"*.a.run.app\"\n  trafficPolicy:\n    tls: {mode: SIMPLE, sni: a.run.app}")]),
         ("the meshs own", ENTRIES, &[("mode: SIMPLE, sni", "mode: ISTIO_MUTUAL, sni")]),
         ("port 80", ENTRIES, &[(", targetPort: 443}", "}")]),
+        ("port 80 of the entry and 443 of its endpoints", ENTRIES, &[(", targetPort: 443}\n  resolution: DNS", "}\n  resolution: DNS\n  endpoints: [{address: profiles.example.com, ports: {http: 443}}]")]),
     ]), @r#"
     # no verification
     error: entries.yaml: DestinationRule login/profiles.spec.trafficPolicy.tls.insecureSkipVerify: cluster "outbound|80||profiles-abc123-uc.a.run.app" would give its tokens to whoever answers; leave it out
@@ -281,6 +286,7 @@ fn tls_is_with_whom_it_should_be() {
     error: entries.yaml: DestinationRule login/profiles.spec.trafficPolicy.tls.mode: ISTIO_MUTUAL is for workloads of the mesh, and profiles-abc123-uc.a.run.app is outside; write {mode: SIMPLE, sni: profiles-abc123-uc.a.run.app, subjectAltNames: [profiles-abc123-uc.a.run.app]}
     # port 80
     error: entries.yaml: ServiceEntry login/profiles.spec.ports[0]: cluster "outbound|80||profiles-abc123-uc.a.run.app" would speak TLS to port 80; write targetPort: 443
+    # port 80 of the entry and 443 of its endpoints
     "#);
 }
 
@@ -352,7 +358,6 @@ fn a_gateway_is_no_sidecar() {
         ("a gateway the wrong way", PLUGIN, &[gateway, ("mode: CLIENT", "mode: SERVER"), ("phase: AUTHN", "phase: STATS")]),
         ("a gateway by its resource", PLUGIN, &[("---\n# Kinds", "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: login}\nspec: {selector: {app: login}}\n---\n# Kinds"), ("phase: AUTHN", "phase: STATS")]),
         ("a gateway by reference", PLUGIN, &[("selector:\n    matchLabels: {app: login}", "targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: edge}]"), ("phase: AUTHN", "phase: STATS")]),
-        ("a gateways secret", ENTRIES, &[("mode: SIMPLE, sni", "credentialName: ca, mode: SIMPLE, sni")]),
         ("a waypoint", PLUGIN, &[("selector:\n    matchLabels: {app: login}", "targetRefs: [{kind: ServiceEntry, group: networking.istio.io, name: profiles}]"), ("  phase: AUTHN\n", "")]),
     ]), @r#"
     # a gateway
@@ -367,8 +372,6 @@ fn a_gateway_is_no_sidecar() {
 
     # a gateway by reference
 
-    # a gateways secret
-    error: entries.yaml: DestinationRule login/profiles.spec.trafficPolicy.tls: cluster "outbound|80||profiles-abc123-uc.a.run.app" would get tokens (audiences[0] of WasmPlugin login/invoker) without TLS: a sidecar leaves TLS out if there is a credentialName and no workloadSelector; leave it out, or name the workloads
     # a waypoint
     error: invoker.yaml: WasmPlugin login/invoker.spec.match[0].mode: never means a waypoint's traffic, all of which is SERVER; leave match out
     warning: invoker.yaml: WasmPlugin login/invoker.spec.pluginConfig.credentials.cluster: a waypoint has "outbound|80||metadata.google.internal" only if a route leads there; what goes through it goes to "inbound-vip|80|http|metadata.google.internal"
@@ -376,6 +379,35 @@ fn a_gateway_is_no_sidecar() {
     warning: invoker.yaml: WasmPlugin login/invoker.spec.pluginConfig.audiences[1].cluster: "outbound|*" means no cluster; these files make "inbound-vip|80|http|metadata.google.internal", "inbound-vip|80|http|profiles-abc123-uc.a.run.app", "inbound-vip|80|http|search.example.com", "inbound-vip|443|http|search.example.com", "inbound-vip|80|http|*.a.run.app"
     warning: invoker.yaml: WasmPlugin login/invoker.spec.pluginConfig.audiences[2].cluster: "outbound|80||*.a.run.app" means no cluster; these files make "inbound-vip|80|http|metadata.google.internal", "inbound-vip|80|http|profiles-abc123-uc.a.run.app", "inbound-vip|80|http|search.example.com", "inbound-vip|443|http|search.example.com", "inbound-vip|80|http|*.a.run.app"
     "#);
+}
+
+#[test]
+fn only_a_gateway_gets_the_secret_of_a_rule_for_all() {
+    let entries = variant("istio/entries.yaml", "istio-secret.yaml", |text| {
+        text.replacen(
+            "mode: SIMPLE, sni",
+            "credentialName: ca, mode: SIMPLE, sni",
+            1,
+        )
+    });
+    let without_tls = |name: &str, labels: &str, phase: &str| {
+        let plugin = variant("istio/invoker.yaml", name, |text| {
+            text.replace("{app: login}", labels).replace("AUTHN", phase)
+        });
+        let files = [plugin.to_str().unwrap(), entries.to_str().unwrap()];
+        let printed = invoker(&[&["check", "--istio"], &files[..]].concat());
+        printed.contains("without TLS")
+    };
+    assert!(without_tls(
+        "istio-secret-sidecar.yaml",
+        "{app: login}",
+        "AUTHN"
+    ));
+    assert!(!without_tls(
+        "istio-secret-gateway.yaml",
+        "{istio: egressgateway}",
+        "STATS"
+    ));
 }
 
 #[test]
