@@ -1,7 +1,7 @@
 //! What a configuration alone can get wrong.
 
 use super::Findings;
-use super::credential_files::{self, Variable};
+use super::credential_files::{self, Environment};
 use crate::config::{Config, ConfigErrors, Host};
 use crate::rules::{Action, Rule, RuleAudience, is_passthrough};
 
@@ -12,7 +12,7 @@ const MAX_COMPARED_RULES: usize = 2_000;
 pub(super) fn check(
     config: Result<Config, ConfigErrors>,
     host: Host,
-    variable: impl Fn(&str) -> Variable,
+    environment: &Environment<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Config> {
     let config = match config.and_then(|config| config.for_host(host)) {
@@ -24,7 +24,7 @@ pub(super) fn check(
             return None;
         }
     };
-    credential_files::check(&config, host, variable, findings);
+    credential_files::check(&config, host, environment, findings);
     for (index, rule) in config.rules.rules().iter().enumerate() {
         if host == Host::Envoy && is_open(rule) {
             findings.warning(

@@ -17,6 +17,27 @@ pub(super) enum Variable {
     Missing,
 }
 
+/// The environment that the module will have, and how a person changes it.
+pub(super) struct Environment<'a> {
+    pub(super) variable: &'a dyn Fn(&str) -> Variable,
+    /// How a variable is given to the module.
+    pub(super) give: &'static str,
+    /// Where a value in sight stands, and what to write instead.
+    pub(super) in_sight: &'static str,
+}
+
+impl<'a> Environment<'a> {
+    /// As Envoy's own configuration gives it.
+    pub(super) fn of_envoy(variable: &'a dyn Fn(&str) -> Variable) -> Self {
+        Self {
+            variable,
+            give: "name it in vm_config.environment_variables.host_env_keys",
+            in_sight: "stands in key_values, where everybody sees it in Envoy's config_dump; set it for Envoy \
+                       itself, and name it in host_env_keys",
+        }
+    }
+}
+
 /// The command's own environment, which need not be the proxy's.
 pub(super) fn of_this_process(name: &str) -> Variable {
     env::var(name).map_or(Variable::NotHere, Variable::Set)
@@ -26,18 +47,20 @@ pub(super) fn of_this_process(name: &str) -> Variable {
 pub(super) fn check(
     config: &Config,
     host: Host,
-    variable: impl Fn(&str) -> Variable,
+    environment: &Environment<'_>,
     findings: &mut Findings<'_>,
 ) {
+    let Environment {
+        variable,
+        give,
+        in_sight,
+    } = environment;
     let mut is_known = true;
     for (path, name) in config.credentials.environment_variables() {
         match variable(name) {
             Variable::InSight(_) if path.ends_with(".key") => findings.warning(
                 path,
-                format!(
-                    "is in the environment variable {name}, whose value stands in key_values, where everybody \
-                     sees it in Envoy's config_dump; set it for Envoy itself, and name it in host_env_keys"
-                ),
+                format!("is in the environment variable {name}, whose value {in_sight}"),
             ),
             Variable::Set(_) | Variable::InSight(_) => {}
             Variable::NotHere => {
@@ -52,8 +75,7 @@ pub(super) fn check(
                 findings.error(
                     path,
                     format!(
-                        "is in the environment variable {name}, which the module won't see; name it in \
-                         vm_config.environment_variables.host_env_keys"
+                        "is in the environment variable {name}, which the module won't see; {give}"
                     ),
                 );
             }
@@ -63,8 +85,9 @@ pub(super) fn check(
         for path in config.credentials.secrets_in_sight() {
             findings.warning(
                 path,
-                "holds a secret, which everybody sees in Envoy's config_dump; write {env: NAME}, and name it in \
-                 vm_config.environment_variables.host_env_keys",
+                format!(
+                    "holds a secret, which everybody sees in Envoy's config_dump; write {{env: NAME}}, and {give}"
+                ),
             );
         }
     }

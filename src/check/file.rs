@@ -61,6 +61,11 @@ pub fn read_value(path: &Path) -> Result<Value, FileError> {
     parse(path, &read(path)?)
 }
 
+/// Reads all documents of a YAML file; those with nothing in them don't count.
+pub(super) fn read_values(path: &Path) -> Result<Vec<Value>, FileError> {
+    serde_saphyr::from_multiple(&read(path)?).map_err(|error| not_yaml(path, &error))
+}
+
 fn read(path: &Path) -> Result<String, FileError> {
     std::fs::read_to_string(path).map_err(|error| FileError::Read {
         path: path.display().to_string(),
@@ -69,10 +74,14 @@ fn read(path: &Path) -> Result<String, FileError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Value, FileError> {
-    serde_saphyr::from_str(text).map_err(|error| FileError::Yaml {
+    serde_saphyr::from_str(text).map_err(|error| not_yaml(path, &error))
+}
+
+fn not_yaml(path: &Path, error: &serde_saphyr::Error) -> FileError {
+    FileError::Yaml {
         path: path.display().to_string(),
         error: error
             .without_snippet()
             .render_with_formatter(&serde_saphyr::UserMessageFormatter),
-    })
+    }
 }

@@ -1,5 +1,5 @@
 //! What `invoker check` looks for: what the parser refuses, what works and will hurt, and where
-//! Envoy's own configuration and ours do not go together.
+//! Envoy's own configuration, or Istio's resources, and ours do not go together.
 //!
 //! Everything is told at once, with its path. An error is something that fails, or sends a token
 //! where it does not belong; a warning is something that works today.
@@ -13,9 +13,11 @@ mod bootstrap;
 mod configuration;
 mod credential_files;
 mod file;
+mod istio;
 mod node;
 
 pub use file::{ConfigFile, FileError, read_value};
+pub use istio::check as check_istio;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +131,8 @@ pub fn check(file: &Path, host: Host, bootstrap: Option<&Path>) -> Result<Report
         report: &mut report,
     };
     let here = |name: &str| credential_files::of_this_process(name);
-    configuration::check(read.config, host, here, &mut findings);
+    let environment = credential_files::Environment::of_envoy(&here);
+    configuration::check(read.config, host, &environment, &mut findings);
     if let Some(path) = bootstrap {
         let bootstrap = read_value(path)?;
         let file = path.display().to_string();

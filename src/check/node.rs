@@ -17,6 +17,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The top of a document that has a name, which every path in it begins with.
+    pub(super) fn named(value: &'a Value, name: String) -> Self {
+        Self { value, path: name }
+    }
+
     pub(super) fn value(&self) -> &'a Value {
         self.value
     }
@@ -70,6 +75,19 @@ impl<'a> Node<'a> {
 
     pub(super) fn text(&self, field: &str) -> Option<&'a str> {
         self.get(field)?.value.as_str()
+    }
+
+    /// A list of texts; whatever is no text is left out.
+    pub(super) fn texts(&self, field: &str) -> Vec<&'a str> {
+        let items = self.list(field);
+        items
+            .iter()
+            .filter_map(|item| item.value.as_str())
+            .collect()
+    }
+
+    pub(super) fn number(&self, field: &str) -> Option<u64> {
+        self.get(field)?.value.as_u64()
     }
 
     pub(super) fn is_true(&self, field: &str) -> bool {

@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a configuration, and an Envoy bootstrap that loads it
+    /// Check a configuration, an Envoy bootstrap that loads it, or Istio's resources
     Check(check::Arguments),
     /// Say what would happen to a request
     Explain(explain::Arguments),

@@ -8,6 +8,7 @@ mod bootstrap;
 mod carried;
 mod credentials;
 mod explain;
+mod istio;
 
 /// Runs the command in this directory; what it printed, and its exit code.
 fn invoker(arguments: &[&str]) -> String {

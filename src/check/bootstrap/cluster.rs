@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::check::node::Node;
 
-pub(super) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+pub(in crate::check) const HTTP_OPTIONS: &str =
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 #[derive(Debug)]
 pub(super) struct Cluster<'a> {

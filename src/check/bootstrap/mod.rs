@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Findings;
 use super::configuration;
+use super::credential_files::Environment;
 use super::node::Node;
 use crate::config::{Config, Host};
 
@@ -22,6 +23,9 @@ mod upstream_form;
 use cluster::{Cluster, Protocol, Transport};
 use manager::Manager;
 use plugin::{Place, Plugin};
+
+pub(super) use cluster::HTTP_OPTIONS;
+pub(super) use plugin::{Embedded, Module, modules, variable};
 
 /// What Envoy's configuration says, as far as it matters here.
 #[derive(Debug)]
@@ -78,7 +82,7 @@ pub(super) fn check(bootstrap: &Value, file: &Value, file_name: &str, findings: 
         })
         .collect();
     for configured in &all {
-        configured.failure_policy(findings);
+        failure_policy(&configured.plugin.node, configured.config, findings);
         configured.callout_clusters(findings);
         match configured.plugin.place {
             Place::Listener(manager) => listener_form::check(configured, manager, findings),
@@ -103,34 +107,11 @@ fn embedded(plugin: &Plugin<'_>, findings: &mut Findings<'_>) -> Option<Config> 
         report: findings.report,
     };
     let variable = |name: &str| plugin.variable(name);
-    configuration::check(embedded.parse(), Host::Envoy, variable, &mut inner)
+    let environment = Environment::of_envoy(&variable);
+    configuration::check(embedded.parse(), Host::Envoy, &environment, &mut inner)
 }
 
 impl Configured<'_> {
-    fn failure_policy(&self, findings: &mut Findings<'_>) {
-        let node = &self.plugin.node;
-        let policy = node.text("failure_policy").unwrap_or_default();
-        let is_open = policy == "FAIL_OPEN" || node.is_true("fail_open");
-        let path = if node.get("fail_open").is_some() {
-            "fail_open"
-        } else {
-            "failure_policy"
-        };
-        if is_open && self.config.failure_mode == crate::config::FailureMode::Deny {
-            findings.error(
-                node.path_of(path),
-                "lets requests out without a token if the module fails, while failure_mode is deny; \
-                 write failure_policy: FAIL_RELOAD",
-            );
-        } else if !is_open && policy != "FAIL_RELOAD" {
-            findings.warning(
-                node.path_of(path),
-                "refuses every request after a crash, until Envoy is restarted; write \
-                 failure_policy: FAIL_RELOAD",
-            );
-        }
-    }
-
     /// They exist, and speak what their servers speak.
     fn callout_clusters(&self, findings: &mut Findings<'_>) {
         for field in self.config.credentials.clusters() {
@@ -204,6 +185,30 @@ impl Configured<'_> {
 
     fn timeout_seconds(&self) -> f64 {
         self.config.timing.timeout.as_secs_f64()
+    }
+}
+
+/// What becomes of requests if the module fails.
+pub(super) fn failure_policy(node: &Node<'_>, config: &Config, findings: &mut Findings<'_>) {
+    let policy = node.text("failure_policy").unwrap_or_default();
+    let is_open = policy == "FAIL_OPEN" || node.is_true("fail_open");
+    let path = if node.get("fail_open").is_some() {
+        "fail_open"
+    } else {
+        "failure_policy"
+    };
+    if is_open && config.failure_mode == crate::config::FailureMode::Deny {
+        findings.error(
+            node.path_of(path),
+            "lets requests out without a token if the module fails, while failure_mode is deny; \
+             write failure_policy: FAIL_RELOAD",
+        );
+    } else if !is_open && policy != "FAIL_RELOAD" {
+        findings.warning(
+            node.path_of(path),
+            "refuses every request after a crash, until Envoy is restarted; write \
+             failure_policy: FAIL_RELOAD",
+        );
     }
 }
 

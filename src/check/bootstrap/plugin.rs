@@ -16,6 +16,13 @@ pub(super) struct Plugin<'a> {
     pub(super) configuration: Result<Embedded<'a>, &'static str>,
 }
 
+/// The same, wherever it stands.
+#[derive(Debug)]
+pub(in crate::check) struct Module<'a> {
+    pub(in crate::check) node: Node<'a>,
+    pub(in crate::check) configuration: Result<Embedded<'a>, &'static str>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place<'a> {
     /// A listener's filter, by its connection manager.
@@ -26,7 +33,7 @@ pub(super) enum Place<'a> {
 
 /// A configuration as Envoy hands it to the plugin.
 #[derive(Debug)]
-pub(super) enum Embedded<'a> {
+pub(in crate::check) enum Embedded<'a> {
     /// A `StringValue`.
     Json(&'a str),
     /// A `Struct`.
@@ -34,7 +41,7 @@ pub(super) enum Embedded<'a> {
 }
 
 impl Embedded<'_> {
-    pub(super) fn parse(&self) -> Result<Config, ConfigErrors> {
+    pub(in crate::check) fn parse(&self) -> Result<Config, ConfigErrors> {
         match self {
             Self::Json(text) => Config::from_json(text),
             Self::Struct(value) => Config::from_value((*value).clone()),
@@ -69,48 +76,61 @@ pub(super) fn find<'a>(root: &Node<'a>, envoy: &Envoy<'a>) -> Vec<Plugin<'a>> {
 }
 
 impl Plugin<'_> {
-    /// An environment variable, as the module will see it.
     pub(super) fn variable(&self, name: &str) -> Variable {
-        let Some(variables) = self.node.at(&["vm_config", "environment_variables"]) else {
-            return Variable::Missing;
-        };
-        let values = variables.get("key_values");
-        let value = values.and_then(|values| values.value().get(name)?.as_str());
-        if let Some(value) = value {
-            return Variable::InSight(value.to_owned());
-        }
-        let mut keys = variables.list("host_env_keys").into_iter();
-        match keys.any(|key| key.value().as_str() == Some(name)) {
-            true => credential_files::of_this_process(name),
-            false => Variable::Missing,
-        }
+        variable(&self.node, name)
+    }
+}
+
+/// An environment variable, as a module will see it.
+pub(in crate::check) fn variable(module: &Node<'_>, name: &str) -> Variable {
+    let Some(variables) = module.at(&["vm_config", "environment_variables"]) else {
+        return Variable::Missing;
+    };
+    let values = variables.get("key_values");
+    let value = values.and_then(|values| values.value().get(name)?.as_str());
+    if let Some(value) = value {
+        return Variable::InSight(value.to_owned());
+    }
+    let mut keys = variables.list("host_env_keys").into_iter();
+    match keys.any(|key| key.value().as_str() == Some(name)) {
+        true => credential_files::of_this_process(name),
+        false => Variable::Missing,
     }
 }
 
 fn among<'a>(parent: &Node<'a>, place: Place<'a>) -> Vec<Plugin<'a>> {
-    let filters = parent.list("http_filters");
+    let modules = modules(&parent.list("http_filters")).into_iter();
+    let plugin = |module: Module<'a>| Plugin {
+        node: module.node,
+        place,
+        configuration: module.configuration,
+    };
+    modules.map(plugin).collect()
+}
+
+/// Invoker among HTTP filters.
+pub(in crate::check) fn modules<'a>(filters: &[Node<'a>]) -> Vec<Module<'a>> {
     filters
         .iter()
         .filter_map(|filter| match filter.typed("typed_config")? {
             ("Wasm", wasm) => wasm.get("config"),
             _ => None,
         })
-        .map(|node| Plugin {
+        .map(|node| Module {
             configuration: configuration(&node),
             node,
-            place,
         })
         .filter(is_invoker)
         .collect()
 }
 
 /// By the module's name, or by a configuration that only ours has.
-fn is_invoker(plugin: &Plugin<'_>) -> bool {
-    let code = plugin
+fn is_invoker(module: &Module<'_>) -> bool {
+    let code = module
         .node
         .at(&["vm_config", "code"])
         .map(|code| code.value().to_string());
-    let configuration = plugin
+    let configuration = module
         .configuration
         .as_ref()
         .map(Embedded::value)
