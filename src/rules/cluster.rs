@@ -4,10 +4,13 @@ use std::fmt;
 
 use super::pattern::Pattern;
 
-/// Istio's clusters for plaintext to any address that the client chose: no rule means them unless
-/// it names a cluster.
+/// Istio's clusters for plaintext to whatever the client chose: an address, or (with Istio 1.31's
+/// `ALLOW_ANY_DYNAMIC_DNS`) a host. No rule means them unless it names a cluster.
 pub(crate) fn is_passthrough(cluster: &str) -> bool {
-    matches!(cluster, "PassthroughCluster" | "InboundPassthroughCluster")
+    matches!(
+        cluster,
+        "PassthroughCluster" | "InboundPassthroughCluster" | "AllowAnyDynamicDNSCluster"
+    )
 }
 
 /// A cluster's name, in which `*` stands for any characters, none included. Istio's names have

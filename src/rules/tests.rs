@@ -178,7 +178,11 @@ fn passthrough_clusters_need_a_rule_that_names_a_cluster() {
         {"cluster": "*", "authority": "b.a.run.app", "audience": "https://{authority}"},
         {"cluster": "nowhere", "bypass": true},
     ]));
-    for cluster in ["PassthroughCluster", "InboundPassthroughCluster"] {
+    for cluster in [
+        "PassthroughCluster",
+        "InboundPassthroughCluster",
+        "AllowAnyDynamicDNSCluster",
+    ] {
         assert_eq!(decided(&open, &Head::new(cluster, "b.a.run.app", "/")), "-");
         assert_eq!(
             decided(&all, &Head::new(cluster, "b.a.run.app", "/")),

@@ -34,6 +34,7 @@ def sidecar(launch_shared: Launch, place: str, upstream: Upstream) -> Sidecar:
         Cluster("outbound|80||reviews.a.run.app", upstream.port),
         Cluster("PassthroughCluster", upstream.port),
         Cluster("InboundPassthroughCluster", upstream.port),
+        Cluster("AllowAnyDynamicDNSCluster", upstream.port),
     ]
     return launch_shared(
         place,
@@ -172,9 +173,11 @@ def test_clusters(launch: Launch, place: str, sidecar: Sidecar, cluster: str, au
     assert audience_of(answer) == audience
 
 
-@pytest.mark.parametrize("cluster", ["PassthroughCluster", "InboundPassthroughCluster"])
+@pytest.mark.parametrize(
+    "cluster", ["PassthroughCluster", "InboundPassthroughCluster", "AllowAnyDynamicDNSCluster"]
+)
 def test_a_rule_without_a_cluster_does_not_cover_istio_s_passthrough(sidecar: Sidecar, cluster: str) -> None:
-    """Plain text, to an address that the client chose."""
+    """Plain text, to an address or a host that the client chose."""
     for authority in ("profiles.example.com", "a.run.example.com"):
         answer = sidecar.request(authority, headers=[("x-cluster", cluster)])
         assert audience_of(answer) is None
