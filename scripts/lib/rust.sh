@@ -38,7 +38,9 @@ build_panicking_module() {
 # of it, in the place where `cargo build --release` would put a module.
 build_small_module() {
   local folder=$1/$wasm_target
-  (cd "$root" && cargo build --profile module --lib --target "$wasm_target" --target-dir "$1" "${@:2}") >&2
+  # Where the crates' sources are on this machine is nobody's business, and would change the digest.
+  local crates=${CARGO_HOME:-$HOME/.cargo}
+  (cd "$root" && RUSTFLAGS="${RUSTFLAGS-} --remap-path-prefix=$crates=/cargo" cargo build --profile module --lib --target "$wasm_target" --target-dir "$1" "${@:2}") >&2
   mkdir -p "$folder/release"
   wasm_opt "$folder/module/invoker.wasm" "$folder/release/invoker.wasm"
 }
