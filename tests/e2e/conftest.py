@@ -14,6 +14,7 @@ from harness.emulator import Emulator
 from harness.envoy import Envoy, tail
 from harness.names import Fresh
 from harness.process import ROOT
+from harness.registry import Registry
 from harness.shipped import Demo, demo
 from harness.sidecar import LISTENER, UPSTREAM, Launch, Layout, Sidecar
 from harness.upstream import Upstream
@@ -59,6 +60,21 @@ def envoy_binary(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def envoy_version(envoy_binary: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in version_of(envoy_binary).split("."))
+
+
+@pytest.fixture(scope="session")
+def newest_envoy(request: pytest.FixtureRequest) -> Path:
+    """For tests in which a control plane, and not Envoy's version, makes the difference."""
+    binaries: list[Path] = request.config.getoption("--envoy") or [installed_envoy()]
+    return max(binaries, key=lambda binary: tuple(map(int, version_of(binary).split("."))))
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """An image registry on loopback."""
+    registry = Registry(tmp_path)
+    yield registry
+    registry.stop()
 
 
 @pytest.fixture(scope="session")

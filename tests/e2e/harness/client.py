@@ -46,12 +46,14 @@ class Answer:
         return Arrival(**{**body, "headers": [(name, value) for name, value in body["headers"]]})
 
 
-def at_once(count: int, port: int, host: str, path: str = "/", within: float = 30.0) -> list[Answer]:
+def at_once(
+    count: int, port: int, host: str, path: str = "/", within: float = 30.0, address: str = "127.0.0.1"
+) -> list[Answer]:
     """So many clients, each on a connection of its own, all at the same moment."""
 
     async def one(client: httpx.AsyncClient) -> Answer:
         started, sent = time.monotonic(), time.time()
-        answer = await client.get(f"http://127.0.0.1:{port}{path}", headers={"host": host})
+        answer = await client.get(f"http://{address}:{port}{path}", headers={"host": host})
         return Answer(answer.status_code, answer.headers, answer.content, time.monotonic() - started, sent=sent)
 
     async def all_of_them() -> list[Answer]:
