@@ -62,6 +62,18 @@ def envoy_version(envoy_binary: Path) -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="session")
+def newest_envoy(request: pytest.FixtureRequest) -> Path:
+    """For tests that one Envoy is enough for."""
+    binaries = request.config.getoption("--envoy") or [installed_envoy()]
+    return max(binaries, key=lambda binary: [int(part) for part in version_of(binary).split(".")])
+
+
+@pytest.fixture(scope="session")
+def newest_envoy_version(newest_envoy: Path) -> str:
+    return version_of(newest_envoy)
+
+
+@pytest.fixture(scope="session")
 def fresh() -> Fresh:
     """Makes names that no other test has."""
     return Fresh()
