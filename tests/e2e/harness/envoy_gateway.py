@@ -22,7 +22,7 @@ import httpx
 import yaml
 
 from .envoy import Envoy, tail
-from .process import ROOT, Process, tool
+from .process import Process, tool
 from .shipped import is_taken
 from .waiting import eventually
 
@@ -33,18 +33,6 @@ Resource = dict[str, Any]
 
 def envoy_gateway() -> Path:
     return tool("INVOKER_ENVOY_GATEWAY", "envoy-gateway")
-
-
-def shipped(name: str = "invoker") -> list[Resource]:
-    """The resources of envoy/gateway/NAME.yaml."""
-    return list(yaml.safe_load_all((ROOT / "envoy/gateway" / f"{name}.yaml").read_text()))
-
-
-def find(resources: list[Resource], kind: str, name: str) -> Resource:
-    """The one resource of this kind and name."""
-    found = [one for one in resources if one["kind"] == kind and one["metadata"]["name"] == name]
-    assert len(found) == 1, f"{len(found)} resources {kind} {name}"
-    return found[0]
 
 
 class EnvoyGateway(Process):
@@ -67,7 +55,8 @@ class EnvoyGateway(Process):
         self.apply(resources)
         configuration = folder / "envoy-gateway.yaml"
         configuration.write_text(yaml.safe_dump(self._configuration()))
-        super().__init__([envoy_gateway(), "server", "--config-path", configuration], folder / "gateway.log", environment)
+        command = [envoy_gateway(), "server", "--config-path", configuration]
+        super().__init__(command, folder / "gateway.log", environment)
         self._admin: httpx.Client | None = None
 
     def _configuration(self) -> Resource:
@@ -105,7 +94,8 @@ class EnvoyGateway(Process):
         certificate from a Secret and a CA from /certs. The listener takes a free port, on loopback.
         """
         certificates = self._folder / "config/certs/envoy"
-        secret = {name: base64.b64encode((certificates / name).read_bytes()).decode() for name in ("tls.crt", "tls.key")}
+        files = ("tls.crt", "tls.key")
+        secret = {name: base64.b64encode((certificates / name).read_bytes()).decode() for name in files}
         gateway = next(one for one in resources if one["kind"] == "Gateway")
         namespace, name = gateway["metadata"]["namespace"], gateway["metadata"]["name"]
 
@@ -196,8 +186,11 @@ class EnvoyGateway(Process):
 
     def metric(self, name: str) -> int:
         """One of Invoker's counters or gauges."""
-        full = f"wasmcustom.invoker.{name}"
-        answer = self.admin.get("/stats", params={"filter": f"{re.escape(full)}$", "format": "json"}).json()
+        return self.statistic(f"wasmcustom.invoker.{name}")
+
+    def statistic(self, name: str) -> int:
+        """One of Envoy's; 0 if there is none of this name."""
+        answer = self.admin.get("/stats", params={"filter": f"^{re.escape(name)}$", "format": "json"}).json()
         return sum(int(one["value"]) for one in answer["stats"] if "name" in one)
 
     def stop(self) -> int:
