@@ -15,7 +15,19 @@ from harness.bootstrap import MODULE
 from harness.client import Answer, at_once, load
 from harness.cloud_run import SERVICES, audience_of, claims_of, cloud_run, host_of
 from harness.emulator import LOGIN, Emulator
-from harness.gateway import HOST, HOSTS, World, calls, find, module_server, on_loopback, over_http, shipped, wasm
+from harness.gateway import (
+    HOST,
+    HOSTS,
+    World,
+    calls,
+    find,
+    module_server,
+    on_loopback,
+    over_http,
+    run_by_host,
+    shipped,
+    wasm,
+)
 from harness.names import Fresh
 from harness.process import free_port
 from harness.registry import Registry, registry
@@ -227,12 +239,15 @@ def test_with_fail_open_requests_would_go_on_without_a_token(restored: World, mo
     assert restored.get(HOST["profiles"]).text == "Jwt is missing"
 
 
-def test_the_upstream_form_works_through_an_envoy_patch_policy(restored: World) -> None:
+def test_the_upstream_form_works_through_an_envoy_patch_policy(restored: World, newest_envoy_version: str) -> None:
     resources = restored.changed()
     patches = shipped("upstream-form")
-    gone = [("EnvoyExtensionPolicy", "invoker")] + [(k, "metadata") for k in ("HTTPRoute", "SecurityPolicy", "Backend")]
-    for kind, name in gone:
-        resources.remove(find(resources, kind, name))
+    proxy = find(patches, "EnvoyProxy", "cloud-run")
+    run_by_host(proxy, newest_envoy_version)
+    resources[resources.index(find(resources, "EnvoyProxy", "cloud-run"))] = proxy
+    taken_away = [find(resources, kind, "metadata") for kind in ("HTTPRoute", "SecurityPolicy", "Backend")]
+    taken_away.append(find(resources, "EnvoyExtensionPolicy", "invoker"))
+    resources = [resource for resource in resources if resource not in taken_away]
     policy = find(patches, "EnvoyPatchPolicy", "invoker")
     for patch in policy["spec"]["jsonPatches"]:
         value = patch["operation"]["value"]
@@ -245,7 +260,7 @@ def test_the_upstream_form_works_through_an_envoy_patch_policy(restored: World) 
             code["filename"] = str(MODULE)
     before = restored.calls()
     # As the file says: first the one is added, then the other taken away.
-    restored.gateway.apply([*restored.resources, policy])
+    restored.gateway.apply([*resources, *taken_away, policy])
     names = {f"httproute/cloud-run/{service}/rule/0" for service in SERVICES}
     codec = "envoy.filters.http.upstream_codec"
     eventually(lambda: restored.gateway.clusters(codec) == names, "the patches", within=60)

@@ -115,13 +115,16 @@ def on_loopback(cloud: CloudRun, emulator: Emulator, envoy_version: str, module_
         assert validation.pop("wellKnownCACertificates") == "System"
         validation["caCertificateRefs"] = [{"group": "", "kind": "ConfigMap", "name": "roots"}]
     find(resources, "Backend", "metadata")["spec"]["endpoints"] = _endpoints(emulator.port)
-    # Who runs Envoy: not Kubernetes.
-    host = {"type": "Host", "host": {"envoyVersion": envoy_version}}
-    find(resources, "EnvoyProxy", "cloud-run")["spec"]["provider"] = host
+    run_by_host(find(resources, "EnvoyProxy", "cloud-run"), envoy_version)
     wasm(resources)["code"] = over_http(module_url)
     roots = {"ca.crt": cloud.roots.read_text()}
     metadata = {"name": "roots", "namespace": NAMESPACE}
     return [*resources, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": roots}]
+
+
+def run_by_host(proxy: Resource, envoy_version: str) -> None:
+    """What the EnvoyProxy says for Kubernetes stays, and is checked against its schema."""
+    proxy["spec"]["provider"] |= {"type": "Host", "host": {"envoyVersion": envoy_version}}
 
 
 def _endpoints(port: int) -> list[Resource]:
