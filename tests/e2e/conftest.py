@@ -14,7 +14,7 @@ from harness.emulator import Emulator
 from harness.envoy import Envoy, tail
 from harness.names import Fresh
 from harness.process import ROOT
-from harness.registry import Registry
+from harness.registry import Registry, registry
 from harness.shipped import Demo, demo
 from harness.sidecar import LISTENER, UPSTREAM, Launch, Layout, Sidecar
 from harness.upstream import Upstream
@@ -64,17 +64,21 @@ def envoy_version(envoy_binary: Path) -> tuple[int, ...]:
 
 @pytest.fixture(scope="session")
 def newest_envoy(request: pytest.FixtureRequest) -> Path:
-    """For tests in which a control plane, and not Envoy's version, makes the difference."""
-    binaries: list[Path] = request.config.getoption("--envoy") or [installed_envoy()]
-    return max(binaries, key=lambda binary: tuple(map(int, version_of(binary).split("."))))
+    """For tests that one Envoy is enough for."""
+    binaries = request.config.getoption("--envoy") or [installed_envoy()]
+    return max(binaries, key=lambda binary: [int(part) for part in version_of(binary).split(".")])
+
+
+@pytest.fixture(scope="session")
+def newest_envoy_version(newest_envoy: Path) -> str:
+    return version_of(newest_envoy)
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """An image registry on loopback."""
-    registry = Registry(tmp_path)
-    yield registry
-    registry.stop()
+def images(tmp_path: Path) -> Iterator[Registry]:
+    """A registry of the test's own."""
+    with registry(tmp_path / "registry") as images:
+        yield images
 
 
 @pytest.fixture(scope="session")

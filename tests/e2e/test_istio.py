@@ -192,10 +192,10 @@ def test_the_module_comes_over_http_with_its_checksum(
 
 
 def test_the_module_comes_as_an_image(
-    newest_envoy: Path, upstream: Upstream, registry: Registry, tmp_path: Path
+    newest_envoy: Path, upstream: Upstream, images: Registry, tmp_path: Path
 ) -> None:
-    name = registry.push()
-    resources = with_module(istio.shipped("invoker"), f"oci://{name}")
+    image, digest = images.push("invoker:0.1.0")
+    resources = with_module(istio.shipped("invoker"), f"oci://{image.rpartition(':')[0]}@sha256:{digest}")
     with sidecar(tmp_path / "mesh", newest_envoy, upstream, resources) as mesh:
         assert mesh.request(PROFILES).claims["aud"] == f"https://{PROFILES}"
 

@@ -1,4 +1,4 @@
-"""The OCI image that meshes pull: its form, its digest, and how it gets into a registry."""
+"""The OCI image that meshes pull: its form, its digest, and how it gets into a images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from harness.bootstrap import MODULE
 from harness.process import ROOT, built
-from harness.registry import IMAGE, Registry, crane
+from harness.registry import IMAGE, Registry
 
 
 def blob(digest: str, image: Path = IMAGE) -> bytes:
@@ -98,24 +98,23 @@ def publish(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
-def test_publish_pushes_it_once_under_its_version(registry: Registry) -> None:
+def test_publish_pushes_it_once_under_its_version(images: Registry) -> None:
     digest = described()["digest"]
-    name = f"{registry.address}/mesh/invoker:0.1.0"
+    name = f"{images.address}/mesh/invoker:0.1.0"
 
-    dry = publish("--dry-run", f"{registry.address}/mesh")
+    dry = publish("--dry-run", f"{images.address}/mesh")
     assert dry.returncode == 0, dry.stderr
     assert dry.stdout == f"would push target/image as {name} ({digest})\n"
-    assert subprocess.run([crane(), "digest", name], capture_output=True).returncode != 0
+    assert images.digest("mesh/invoker:0.1.0") is None
 
     for _ in range(2):
-        done = publish(f"{registry.address}/mesh/")
+        done = publish(f"{images.address}/mesh/")
         assert done.returncode == 0, done.stderr
         assert f"{name}@{digest}" in done.stdout
-        there = subprocess.run([crane(), "digest", name], check=True, capture_output=True, text=True).stdout
-        assert there.strip() == digest
+        assert images.digest("mesh/invoker:0.1.0") == digest
 
 
-def test_publish_leaves_a_version_that_is_out_there_alone(registry: Registry, tmp_path: Path) -> None:
+def test_publish_leaves_a_version_that_is_out_there_alone(images: Registry, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(built(IMAGE), other)
     index = json.loads((other / "index.json").read_text())
@@ -125,15 +124,12 @@ def test_publish_leaves_a_version_that_is_out_there_alone(registry: Registry, tm
     (other / "blobs/sha256" / digest).write_bytes(content)
     index["manifests"][0] |= {"digest": f"sha256:{digest}", "size": len(content)}
     (other / "index.json").write_text(json.dumps(index))
-    registry.push(other)
+    images.push("invoker:0.1.0", other)
 
-    refused = publish(registry.address)
+    refused = publish(images.address)
     assert refused.returncode == 1
     assert "is there already, with another content" in refused.stderr
-    there = subprocess.run(
-        [crane(), "digest", f"{registry.address}/invoker:0.1.0"], check=True, capture_output=True, text=True
-    ).stdout
-    assert there.strip() == f"sha256:{digest}"
+    assert images.digest("invoker:0.1.0") == f"sha256:{digest}"
 
 
 def test_publish_wants_to_know_where() -> None:

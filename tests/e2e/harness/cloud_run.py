@@ -1,82 +1,91 @@
-"""Private services as Cloud Run has them: TLS, and only Google's tokens for the service's own URL get in."""
+"""Two private services as Cloud Run has them: TLS under their own names, and nobody in without a token.
+
+envoy/receiver.yaml does the work, with other names and ports; what it lets in arrives at an ``Upstream``.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from . import bootstrap
-from .bootstrap import Cluster, Json, message
+import yaml
+
+from .bootstrap import Json, message
+from .client import Answer
+from .emulator import LOGIN, Emulator
 from .envoy import Envoy
+from .process import ROOT
 from .tls import Authority
+from .upstream import Upstream
 from .waiting import eventually
+
+SERVICES = ("profiles", "search")
+
+
+@dataclass(frozen=True)
+class CloudRun:
+    """``roots`` is what a client has to trust."""
+
+    port: int
+    roots: Path
+
+
+def host_of(service: str) -> str:
+    return f"{service}-abc123-uc.a.run.app"
+
+
+def audience_of(service: str) -> str:
+    return f"https://{host_of(service)}"
+
+
+def claims_of(answer: Answer) -> dict[str, Any]:
+    """Of the token that has let this request in; the service gets no more than these."""
+    payload = answer.arrival.header("x-caller-claims")
+    assert payload is not None, "nobody has verified this request"
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
 
 
 @contextmanager
-def private_services(
-    hosts: list[str],
-    authority: Authority,
-    certificates: int,
-    upstream: int,
-    envoy: Path,
-    folder: Path,
-    address: str = "127.0.0.1",
-    port: int = 0,
-) -> Iterator[int]:
-    """The port on which services of these host names answer. ``certificates``: the port with Google's public keys.
-
-    A token that was let in arrives at ``upstream`` with the request.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    virtual_hosts = [
-        bootstrap.virtual_host(
-            host,
-            [host],
-            [bootstrap.route("upstream")],
-            typed_per_filter_config={
-                "envoy.filters.http.jwt_authn": message(
-                    "extensions.filters.http.jwt_authn.v3.PerRouteConfig", requirement_name=host
-                )
-            },
-        )
-        for host in hosts
-    ]
-    listener = bootstrap.listener("tls", virtual_hosts, [jwt_authn(hosts, certificates)], folder / "access.log")
-    listener["address"]["socket_address"] = {"address": address, "port_value": port}
-    context = {"common_tls_context": {"tls_certificates": [authority.certificate(*hosts)]}}
-    listener["filter_chains"][0]["transport_socket"] = {
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": message("extensions.transport_sockets.tls.v3.DownstreamTlsContext", **context),
-    }
-    clusters = [Cluster("upstream", upstream).build(), Cluster("certificates", certificates).build()]
-    configuration = folder / "envoy.json"
-    configuration.write_text(json.dumps(bootstrap.bootstrap([listener], clusters)))
-    front = Envoy(envoy, configuration, folder)
+def cloud_run(envoy: Path, folder: Path, emulator: Emulator, upstream: Upstream) -> Iterator[CloudRun]:
+    """Both services on one port; login may call both."""
+    authority = Authority(folder / "authority")
+    configuration = folder / "receiver.json"
+    configuration.write_text(json.dumps(_receiver(authority, emulator, upstream)))
+    receiver = Envoy(envoy, configuration, folder, workers=2)
     try:
-        yield eventually(front.listeners, "the private services' listener")["tls"]
+        yield CloudRun(eventually(receiver.listeners, "the receiving side's listener")["inbound"], authority.roots)
     finally:
-        front.stop()
+        receiver.stop()
 
 
-def jwt_authn(hosts: list[str], certificates: int) -> Json:
-    uri = {"uri": f"http://127.0.0.1:{certificates}/oauth2/v3/certs", "cluster": "certificates", "timeout": "5s"}
-    providers = {
-        host: {
-            "issuer": "https://accounts.google.com",
-            "audiences": [f"https://{host}"],
-            "require_expiration": True,
-            "forward": True,
-            "remote_jwks": {"http_uri": uri, "retry_policy": {"num_retries": 3}},
-        }
-        for host in hosts
+def _receiver(authority: Authority, emulator: Emulator, upstream: Upstream) -> Json:
+    text = (ROOT / "envoy/receiver.yaml").read_text()
+    changes = {
+        "port_value: 18110": f"port_value: {emulator.port}",
+        "http://127.0.0.1:18110/": f"{emulator.url}/",
+        "port_value: 18120": "port_value: 0",
+        "port_value: 18121": "port_value: 0",
+        "port_value: 18131": f"port_value: {upstream.port}",
+        "port_value: 18132": f"port_value: {upstream.port}",
+        # The list of who may call search: the gateway, which is login here, calls both.
+        "exact: profiles@demo.iam.gserviceaccount.com": f"exact: {LOGIN}",
     }
-    return {
-        "name": "envoy.filters.http.jwt_authn",
-        "typed_config": message(
-            "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            providers=providers,
-            requirement_map={host: {"provider_name": host} for host in hosts},
-        ),
+    for service in SERVICES:
+        changes[f"domains: [{service}.localhost]"] = f"domains: [{host_of(service)}]"
+        changes[f"https://{service}.demo.run.app"] = audience_of(service)
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    receiver: Json = yaml.safe_load(text)
+    tls = {"tls_certificates": [authority.certificate(*map(host_of, SERVICES))], "alpn_protocols": ["h2", "http/1.1"]}
+    receiver["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"] = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": message("extensions.transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context=tls),
     }
+    return receiver

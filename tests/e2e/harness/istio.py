@@ -18,7 +18,7 @@ import yaml
 
 from .bootstrap import Json
 from .envoy import Envoy, tail
-from .process import ROOT, Process, built, free_port
+from .process import ROOT, Process, free_port, tool
 from .waiting import eventually
 
 # Filters that are only in Istio's own build of Envoy.
@@ -26,12 +26,8 @@ _OTHER_BUILD = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FI
 
 
 def tools() -> Path:
-    """istiod, istioctl, pilot-agent and the agent's bootstrap template; scripts/test builds them."""
-    path = os.environ.get("INVOKER_ISTIO")
-    if path is None:
-        script = [ROOT / "scripts/install-envoy", "istio"]
-        path = subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    return built(Path(path))
+    """A folder: istiod, istioctl, pilot-agent and the agent's bootstrap template."""
+    return tool("INVOKER_ISTIO", "istio")
 
 
 def shipped(name: str) -> list[Json]:

@@ -15,9 +15,9 @@ import httpx
 from . import istio
 from .bootstrap import MODULE, Json
 from .client import Answer
-from .cloud_run import private_services
 from .emulator import LOGIN, Emulator
 from .istio import Agent, Istiod
+from .private_services import private_services
 from .process import built
 from .resolver import resolver
 from .tls import Authority, in_front_of

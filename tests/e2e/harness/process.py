@@ -90,6 +90,15 @@ def built(path: Path) -> Path:
     return path
 
 
+def tool(variable: str, name: str) -> Path:
+    """What scripts/test has installed, and names in this variable; alone, scripts/install-envoy does."""
+    path = os.environ.get(variable)
+    if path is None:
+        script = [ROOT / "scripts/install-envoy", name]
+        path = subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return built(Path(path))
+
+
 def free_port() -> int:
     """A port on which nobody listens: for what is to be refused, never for a server."""
     import socket
