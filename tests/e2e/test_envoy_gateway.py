@@ -21,13 +21,13 @@ from harness.gateway import (
     World,
     calls,
     find,
-    module_server,
     on_loopback,
     over_http,
     run_by_host,
     shipped,
     wasm,
 )
+from harness.module_server import module_server
 from harness.names import Fresh
 from harness.process import free_port
 from harness.registry import Registry, registry

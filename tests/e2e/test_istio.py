@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +18,7 @@ from harness.client import Answer, at_once, load
 from harness.emulator import LOGIN
 from harness.istio import find
 from harness.mesh import OTHERS, PROFILES, SEARCH, Mesh, shipped, sidecar, with_module
+from harness.module_server import module_server
 from harness.process import built, free_port
 from harness.registry import Registry
 from harness.upstream import Upstream
@@ -165,18 +164,10 @@ def test_the_upstream_form_stands_in_the_cluster(newest_envoy: Path, upstream: U
 
 
 @pytest.fixture
-def plain_server(tmp_path: Path) -> Iterator[str]:
+def plain_server() -> Iterator[str]:
     """The module over plain HTTP."""
-    handler = http.server.SimpleHTTPRequestHandler
-    handler.log_message = lambda *_: None  # type: ignore[method-assign]
-    (tmp_path / "invoker.wasm").write_bytes(built(MODULE).read_bytes())
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=str(tmp_path))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/invoker.wasm"
-    server.shutdown()
-    server.server_close()
+    with module_server() as url:
+        yield url
 
 
 def checksum() -> str:

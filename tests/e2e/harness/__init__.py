@@ -9,4 +9,9 @@
 - ``registry``: a container registry, and the module as an image
 - ``client``: many requests at once; clients that leave; bytes on a socket
 - ``grpc_service``: gRPC, both ends
+- ``tls``, ``spiffe``: certificates of servers, and of a mesh's workloads
+- ``cloud_run``, ``private_services``: receivers with TLS that let only tokens in
+- ``istio``: istiod, pilot-agent and istioctl; ``mesh``: a proxy of a mesh with all that it talks to; ``hbone``: ztunnel
+- ``envoy_gateway``: Envoy Gateway; ``gateway``: its gateway with all that it talks to
+- ``registry``, ``module_server``: where meshes fetch the module; ``resolver``: a name server
 """

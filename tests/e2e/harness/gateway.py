@@ -4,13 +4,8 @@ module comes from."""
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
-import http.server
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +17,7 @@ from .client import Answer
 from .cloud_run import SERVICES, CloudRun, audience_of
 from .emulator import Emulator
 from .envoy_gateway import EnvoyGateway, Resource
-from .process import ROOT, built
+from .process import ROOT
 from .upstream import Upstream
 
 NAMESPACE = "cloud-run"
@@ -133,18 +128,3 @@ def _endpoints(port: int) -> list[Resource]:
 
 def over_http(url: str) -> dict[str, Any]:
     return {"type": "HTTP", "http": {"url": url, "sha256": hashlib.sha256(MODULE.read_bytes()).hexdigest()}}
-
-
-@contextmanager
-def module_server() -> Iterator[str]:
-    """A web server that has the module, by its URL."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(built(MODULE).parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{MODULE.name}"
-        server.shutdown()
