@@ -4,14 +4,12 @@
 - ``sidecar``: an Envoy with Invoker in it, in one of the two places, and requests through it
 - ``emulator``: ``invoker emulate``, its faults and the calls that reached it
 - ``upstream``: a receiving service that says what arrived
-- ``cloud_run``: two private services behind envoy/receiver.yaml, with TLS and the names that Cloud Run would give them
-- ``envoy_gateway``: the real Envoy Gateway, standalone; ``gateway`` is envoy/gateway on it
-- ``registry``: a container registry, and the module as an image
 - ``client``: many requests at once; clients that leave; bytes on a socket
 - ``grpc_service``: gRPC, both ends
 - ``tls``, ``spiffe``: certificates of servers, and of a mesh's workloads
-- ``cloud_run``, ``private_services``: receivers with TLS that let only tokens in
+- ``cloud_run``: two private services behind envoy/receiver.yaml, with TLS and the names that Cloud Run would give them;
+  ``private_services``: the same for any names, and the token arrives with the request
 - ``istio``: istiod, pilot-agent and istioctl; ``mesh``: a proxy of a mesh with all that it talks to; ``hbone``: ztunnel
-- ``envoy_gateway``: Envoy Gateway; ``gateway``: its gateway with all that it talks to
+- ``envoy_gateway``: the real Envoy Gateway, standalone; ``gateway``: envoy/gateway on it
 - ``registry``, ``module_server``: where meshes fetch the module; ``resolver``: a name server
 """
