@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,8 +29,10 @@ PROFILES, SEARCH = "profiles-abc123-uc.a.run.app", "search-abc123-uc.a.run.app"
 OTHERS = [f"{name}-xyz789-ew.a.run.app" for name in ("reviews", "billing", "catalog", "orders")]
 OAUTH2 = "oauth2.googleapis.com"
 
-# The third part of each proxy's addresses, on which the ports are the protocols' own.
-_numbers = itertools.count(6)
+# The third part of each proxy's addresses, on which the ports are the protocols' own. Test processes side by side keep
+# apart.
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_numbers = itertools.count(6 + 100 * _process)
 
 # Changes resources that name no address of this machine, with the proxy's own address.
 Change = Callable[[list[Json], "Mesh"], list[Json]]

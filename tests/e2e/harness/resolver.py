@@ -37,4 +37,3 @@ def resolver(listen: str, suffix: str, address: str) -> Iterator[Wildcard]:
     finally:
         for server in servers:
             server.stop()
-            server.server.server_close()
