@@ -37,3 +37,5 @@ def resolver(listen: str, suffix: str, address: str) -> Iterator[Wildcard]:
     finally:
         for server in servers:
             server.stop()
+            server.thread.join()
+            server.server.server_close()
