@@ -26,13 +26,6 @@ from harness.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    upstream = Upstream()
-    yield upstream
-    upstream.stop()
-
-
-@pytest.fixture(scope="module")
 def mesh(newest_envoy: Path, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     with sidecar(tmp_path_factory.mktemp("istio"), newest_envoy, upstream, shipped("invoker"), workers=4) as mesh:
         yield mesh

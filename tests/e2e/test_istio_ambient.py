@@ -20,13 +20,6 @@ ADDRESSES = {"profiles": "240.240.0.1", "cloud-run": "240.240.0.2", "metadata-se
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    upstream = Upstream()
-    yield upstream
-    upstream.stop()
-
-
-@pytest.fixture(scope="module")
 def authority() -> MeshAuthority:
     return MeshAuthority()
 

@@ -22,13 +22,6 @@ PUBLIC = "profiles.example.com"
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    upstream = Upstream()
-    yield upstream
-    upstream.stop()
-
-
-@pytest.fixture(scope="module")
 def authority() -> MeshAuthority:
     """Of the mesh, for the calls between sidecars and the egress gateway."""
     return MeshAuthority()
