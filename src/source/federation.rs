@@ -156,6 +156,13 @@ impl Federation {
     }
 
     pub(super) fn begin(&self, order: &Order<'_>) -> Step {
+        #[cfg_attr(
+            target_family = "wasm",
+            allow(
+                clippy::infallible_destructuring_match,
+                reason = "there is but one kind"
+            )
+        )]
         let server = match &self.config.subject {
             Subject::Served(server) => server,
             #[cfg(not(target_family = "wasm"))]
