@@ -82,8 +82,11 @@ def call(certificates: Path, entry: str, host: str, path: str = "/", **headers: 
 
 
 def test_a_workload_gets_a_token_for_a_service_by_name(mesh: Mesh, login: Path) -> None:
-    answer = call(login, "profiles", PROFILES, authorization="Bearer mine")
+    mine = {"authorization": "Bearer mine", "x-serverless-authorization": "Bearer mine"}
+    answer = call(login, "profiles", PROFILES, **mine)
     assert answer.claims["aud"] == f"https://{PROFILES}"
+    arrival = answer.arrival
+    assert arrival.header("x-serverless-authorization") == arrival.header("authorization")
 
 
 def test_a_workload_gets_a_token_for_a_service_by_wildcard(mesh: Mesh, login: Path) -> None:
@@ -101,6 +104,6 @@ def test_other_workloads_are_denied(mesh: Mesh, authority: MeshAuthority, tmp_pa
 def test_nobody_gets_to_the_metadata_server_through_it(mesh: Mesh, login: Path) -> None:
     before = len(mesh.emulator.all_calls())
     path = "/computeMetadata/v1/instance/service-accounts/default/token"
-    answer = call(login, "metadata-server", "metadata.google.internal", path, **{"metadata-flavor": "Google"})
+    answer = call(login, "metadata-server", "metadata-server.invoker.internal", path, **{"metadata-flavor": "Google"})
     assert (answer.status, answer.text) == (403, "RBAC: access denied")
     assert len(mesh.emulator.all_calls()) == before

@@ -142,3 +142,17 @@ def test_a_denial_tells_people_outside_its_code_alone(ingress: Mesh) -> None:
             lambda: (answer := from_outside(ingress)).status == 500 and answer, "the other audience to be asked for"
         )
     assert denied.text.strip() == "invoker: refused"
+
+
+def test_streams_on_which_nothing_moves_are_ended(egress: Mesh, ingress: Mesh) -> None:
+    """Also those that wait in a virtual machine that has crashed."""
+    for mesh in (egress, ingress):
+        (dump,) = mesh.agent.dump("ListenersConfigDump")
+        timeouts = [
+            filter["typed_config"]["stream_idle_timeout"]
+            for listener in dump["dynamic_listeners"]
+            for chain in listener["active_state"]["listener"]["filter_chains"]
+            for filter in chain["filters"]
+            if filter["name"] == "envoy.filters.network.http_connection_manager"
+        ]
+        assert timeouts and set(timeouts) == {"300s"}
