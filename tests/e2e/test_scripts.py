@@ -188,13 +188,28 @@ class TestGrantInvoker:
 
 def test_a_build_replaces_the_module_in_one_piece() -> None:
     """An Envoy that starts during a build reads the old module or the new one, not half of one."""
+    # What says that this module is made already: without it, it is made anew.
+    MODULE.with_name("invoker.wasm.made").unlink()
     with MODULE.open("rb") as old:
         said = run("scripts/build", "--module")
         assert said.returncode == 0, said.stderr
         assert os.fstat(old.fileno()).st_ino != MODULE.stat().st_ino
+        assert old.read() == MODULE.read_bytes()
 
 
-@pytest.mark.parametrize("script", ["build", "demo", "grant-invoker", "install-envoy", "test"])
+def test_a_module_that_cargo_has_put_in_the_same_place_is_made_small_again() -> None:
+    small = MODULE.read_bytes()
+    untouched = MODULE.stat().st_ino
+    assert run("scripts/build", "--module").returncode == 0
+    assert MODULE.stat().st_ino == untouched
+    large = MODULE.with_name("large.wasm")
+    large.write_bytes((MODULE.parents[1] / "module/invoker.wasm").read_bytes())
+    large.replace(MODULE)
+    assert run("scripts/build", "--module").returncode == 0
+    assert MODULE.read_bytes() == small
+
+
+@pytest.mark.parametrize("script", ["build", "demo", "grant-invoker", "install-envoy", "publish", "test"])
 def test_every_script_explains_itself(script: str) -> None:
     said = run(f"scripts/{script}", "--help")
     assert said.returncode == 0
