@@ -44,6 +44,8 @@ pub enum Code {
     InvalidAnnotation,
     /// The proxy would not change a header.
     RefusedHeader,
+    /// The request would go over the network in the clear.
+    InsecureUrl,
 }
 
 impl Code {
@@ -63,6 +65,7 @@ impl Code {
             Self::TooManyWaiting => "too_many_waiting",
             Self::InvalidAnnotation => "invalid_annotation",
             Self::RefusedHeader => "refused_header",
+            Self::InsecureUrl => "insecure_url",
         }
     }
 }

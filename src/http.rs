@@ -120,6 +120,8 @@ impl fmt::Debug for Response {
 pub enum CalloutError {
     /// A file that is not there, or that this process may not read.
     Unreadable,
+    /// The program around the host was asked, and gave nothing.
+    NotGiven,
     /// No whole answer within the request's timeout.
     Timeout,
     /// The connection was refused or reset.

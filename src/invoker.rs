@@ -21,11 +21,12 @@ use crate::credential_headers::{HeaderPolicy, Headers};
 use crate::error::{Class, Code, Denial};
 use crate::http::{CalloutError, Response};
 use crate::rules::{Decision, RequestHead, RuleSource, Rules, Target};
-use crate::source::Source;
 use crate::source::key::SignError;
+use crate::source::{NO_ACCOUNT, Source};
 use crate::store::{PeerId, SharedStore};
 use crate::time::{Monotonic, Now, UnixTime};
 use crate::token::Token;
+use crate::wanted::Wanted;
 
 /// What the rules say about a request.
 #[derive(Debug)]
@@ -108,6 +109,7 @@ pub struct Invoker {
     authenticator: Authenticator,
     failure_mode: FailureMode,
     error_details: ErrorDetails,
+    allow_insecure: bool,
     /// How the requests that wait get their token.
     pending: BTreeMap<RequestId, Arc<HeaderPolicy>>,
     counts: Counts,
@@ -127,6 +129,7 @@ impl Invoker {
             max_waiting_requests: config.max_waiting_requests,
             prefetch: config.prefetch,
             lateness: lateness.min(config.timing.timeout / 2),
+            joins_fetches: true,
         };
         let literals = config.rules.literals();
         Self {
@@ -134,6 +137,7 @@ impl Invoker {
             rules: config.rules,
             failure_mode: config.failure_mode,
             error_details: config.error_details,
+            allow_insecure: config.allow_insecure,
             pending: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -167,6 +171,9 @@ impl Invoker {
                 if policy.keeps(request) {
                     self.counts.authorized += 1;
                     return Plan::Continue(Passed::Kept);
+                }
+                if !self.allow_insecure && request.is_in_the_clear() {
+                    return Plan::Deny(self.insecure(source, now()));
                 }
                 Plan::Attach(Attachment {
                     source,
@@ -264,6 +271,27 @@ impl Invoker {
         }
     }
 
+    /// Asks for a token itself, whatever the rules say of requests. While it is pending,
+    /// [`Output::Resume`] brings it, and [`Self::handle_cancel`] takes the question back.
+    pub fn request_token(
+        &mut self,
+        request: RequestId,
+        wanted: Wanted,
+        store: &dyn SharedStore,
+        now: Now,
+    ) -> Answer {
+        if let (Wanted::IdToken(_), false) = (&wanted, self.authenticator.gives_id_tokens()) {
+            return Answer::Denied(Denial {
+                class: Class::Permanent,
+                code: Code::Refused,
+                message: format!("no {wanted}: the credential file {NO_ACCOUNT}"),
+            });
+        }
+        let target = self.rules.target(wanted);
+        self.authenticator
+            .handle_request(request, &target, store, now)
+    }
+
     /// Whether this request waits here.
     pub fn is_pending(&self, request: RequestId) -> bool {
         self.pending.contains_key(&request)
@@ -328,6 +356,11 @@ impl Invoker {
         self.authenticator.set_peer(peer);
     }
 
+    /// See [`Settings::joins_fetches`].
+    pub fn set_joins_fetches(&mut self, joins_fetches: bool) {
+        self.authenticator.set_joins_fetches(joins_fetches);
+    }
+
     /// See [`Authenticator::tokens`].
     pub fn tokens(&self, now: UnixTime) -> (usize, Option<UnixTime>) {
         self.authenticator.tokens(now)
@@ -357,6 +390,21 @@ impl Invoker {
             }
             ErrorDetails::Log => format!("invoker: {}", denial.code.as_str()),
         }
+    }
+
+    /// Whatever `failure_mode` says: without its token the request would go on as if nothing were wrong.
+    fn insecure(&mut self, source: RuleSource, now: Now) -> Denial {
+        let denial = Denial {
+            class: Class::Permanent,
+            code: Code::InsecureUrl,
+            message: format!(
+                "no token: {source} covers a URL that begins with \"http://\", and its token would be read on the way; \
+                 write \"https://\", or set allow_insecure: true"
+            ),
+        };
+        self.counts.denied += 1;
+        self.authenticator.note_denial(&denial, now);
+        denial
     }
 
     /// What `failure_mode` says about a request without a token: `None` sends it on.
@@ -390,3 +438,7 @@ impl Invoker {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "invoker_tests.rs"]
+mod tests;

@@ -21,6 +21,8 @@ pub enum Scheme {
     Https,
     /// In a file, where the host has some.
     File,
+    /// By the program around the host, where there is one that can be asked.
+    Program,
 }
 
 /// How near a server must be to be asked in the clear.
@@ -58,6 +60,7 @@ impl Scheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::File => "file",
+            Self::Program => "program",
         }
     }
 }
@@ -110,6 +113,17 @@ impl Url {
         })
     }
 
+    /// The program that the host is part of: it has a way of its own to what is asked for.
+    pub fn program() -> Self {
+        let scheme = Scheme::Program;
+        let text = format!("{}://", scheme.as_str());
+        Self {
+            authority_end: text.len(),
+            text,
+            scheme,
+        }
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -145,6 +159,11 @@ impl fmt::Display for Url {
 
 /// AWS's metadata service over IPv6: a unique local address, which no router lets out of the machine's network.
 const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Whether a request to this authority stays on the machine. `false` for what is no authority.
+pub fn is_loopback(authority: &str) -> bool {
+    host(authority).is_some_and(|host| is_near(host, Nearness::Loopback))
+}
 
 /// The host of an authority whose port, if there is one, is a number.
 fn host(authority: &str) -> Option<&str> {
@@ -220,6 +239,29 @@ mod tests {
         assert!(Url::parse("http://[fd00:ec2::254]/x", Nearness::LinkLocal).is_ok());
         assert!(Url::parse("http://[fd00:ec2::255]/x", Nearness::LinkLocal).is_err());
         assert!(Url::parse("http://10.0.0.1/x", Nearness::LinkLocal).is_err());
+    }
+
+    #[test]
+    fn loopback_is_known_by_its_authority() {
+        for authority in [
+            "localhost",
+            "LOCALHOST:80",
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "[::1]",
+        ] {
+            assert!(is_loopback(authority), "{authority}");
+        }
+        for authority in [
+            "",
+            "a.b",
+            "127.0.0.1.a.b",
+            "localhost.a.b",
+            "u@localhost",
+            "127.0.0.1:x",
+        ] {
+            assert!(!is_loopback(authority), "{authority}");
+        }
     }
 
     #[test]

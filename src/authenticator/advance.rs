@@ -59,6 +59,11 @@ impl Authenticator {
             if record.failure.is_some() {
                 entry.failure.clone_from(&record.failure);
             }
+            // Its holder keeps its lease, and what it writes; ours is in no record then.
+            let is_beside = somebody_waits
+                && !self.settings.joins_fetches
+                && (record.lease.take_if(|lease| lease.is_live(now.monotonic))).is_some();
+            let is_shared = is_shared && !is_beside;
             let next = look(&View {
                 somebody_waits,
                 wanted: somebody_waits

@@ -42,6 +42,7 @@ impl Vm {
             max_waiting_requests: 1000,
             prefetch: true,
             lateness: Duration::ZERO,
+            joins_fetches: true,
         };
         let literals: Vec<Wanted> = (0..literals)
             .map(|n| {

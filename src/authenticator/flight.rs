@@ -443,6 +443,7 @@ mod tests {
             max_waiting_requests: 8,
             prefetch: false,
             lateness: Duration::ZERO,
+            joins_fetches: true,
         };
         let source = Source::new(&credentials, &|_| None).unwrap();
         let wanted = Wanted::IdToken(Audience::parse("https://a.run.app").unwrap());
@@ -477,6 +478,46 @@ mod tests {
         late.handle_response(answer, Err(CalloutError::Unreachable), &store, over);
         assert!(taken_over.lease.is_some() && taken_over.failure.is_none());
         assert_eq!(record(&next, &store, over), taken_over);
+    }
+
+    #[test]
+    fn who_cannot_wait_for_another_s_fetch_makes_one_beside_it_and_shares_its_token() {
+        let (store, now) = (MemoryStore::default(), at(Duration::ZERO));
+        let (mut holder, mut beside) = (vm(1), vm(2));
+        beside.set_joins_fetches(false);
+        let first = fetch(&mut holder, &store, now);
+        let held = record(&holder, &store, now).lease;
+        let second = fetch(&mut beside, &store, now);
+        assert_eq!(record(&holder, &store, now).lease, held);
+        beside.handle_response(second, Ok(token(3600)), &store, now);
+        let shared = record(&holder, &store, now);
+        assert_eq!(shared.lease, held);
+        assert!(shared.token.is_some());
+        holder.handle_response(first, Ok(token(3600)), &store, now);
+        assert_eq!(record(&holder, &store, now).lease, None);
+    }
+
+    #[test]
+    fn a_refresh_of_another_s_is_waited_for_even_by_who_joins_no_fetch() {
+        let store = MemoryStore::default();
+        let (mut holder, mut beside) = (vm(1), vm(2));
+        beside.set_joins_fetches(false);
+        for vm in [&mut holder, &mut beside] {
+            vm.handle_request(
+                RequestId(1),
+                &Target::Literal(0),
+                &store,
+                at(Duration::ZERO),
+            );
+            if let [first] = callouts(vm)[..] {
+                vm.handle_response(first, Ok(token(3600)), &store, at(Duration::ZERO));
+            }
+        }
+        let due = at(Duration::from_secs(3300));
+        for (vm, refreshes) in [(&mut holder, 1), (&mut beside, 0)] {
+            vm.handle_timeout(&store, due);
+            assert_eq!(callouts(vm).len(), refreshes);
+        }
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct Settings {
     /// How much later than asked the host may call `handle_timeout`: a waiting request is let go that
     /// much earlier, so that it never waits beyond `timeout`.
     pub lateness: Duration,
+    /// Whether a request waits for another VM's fetch. Where it can't (on Cloudflare's workerd no request may
+    /// await another one's IO), it fetches beside it.
+    pub joins_fetches: bool,
 }
 
 /// Denials of one kind since the last line about them.
@@ -139,6 +142,11 @@ impl Authenticator {
     /// Where other VMs wake this one; without it, it looks by itself.
     pub fn set_peer(&mut self, peer: Option<PeerId>) {
         self.peer = peer;
+    }
+
+    /// See [`Settings::joins_fetches`].
+    pub fn set_joins_fetches(&mut self, joins_fetches: bool) {
+        self.settings.joins_fetches = joins_fetches;
     }
 
     /// The hit path: for an audience that the configuration spells out an index and two comparisons.
@@ -257,6 +265,11 @@ impl Authenticator {
                 Some(soonest.map_or(end, |soonest| end.min(soonest))),
             )
         })
+    }
+
+    /// Whether it is any use to ask for an audience.
+    pub fn gives_id_tokens(&self) -> bool {
+        self.source.gives_id_tokens()
     }
 
     /// How many derived audiences this VM keeps.

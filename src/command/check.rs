@@ -27,15 +27,20 @@ pub(crate) struct Arguments {
 enum Host {
     /// Envoy, and what is made of it
     Envoy,
-    /// WASI and JavaScript
-    Standalone,
+    /// A WASI component
+    #[value(alias = "standalone")]
+    Wasi,
+    /// The JavaScript package
+    #[value(name = "javascript")]
+    JavaScript,
 }
 
 impl From<Host> for config::Host {
     fn from(host: Host) -> Self {
         match host {
             Host::Envoy => Self::Envoy,
-            Host::Standalone => Self::Standalone,
+            Host::Wasi => Self::Wasi,
+            Host::JavaScript => Self::JavaScript,
         }
     }
 }

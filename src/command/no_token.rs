@@ -47,9 +47,10 @@ fn advice_for_google(code: Code) -> &'static str {
         }
         Code::MalformedAnswer => "see that the credential file names the right server",
         Code::ExpiredToken => "set this machine's clock, or the server's",
-        Code::TooManyWaiting | Code::InvalidAnnotation | Code::RefusedHeader => {
-            "this should not happen outside of a proxy: please report it"
-        }
+        Code::TooManyWaiting
+        | Code::InvalidAnnotation
+        | Code::RefusedHeader
+        | Code::InsecureUrl => "this should not happen outside of a proxy: please report it",
     }
 }
 
@@ -88,7 +89,10 @@ fn advice(code: Code, server: &MetadataServer) -> String {
             "see that this is a metadata server and not a web page; {METADATA_HOST} says which one is asked"
         ),
         Code::ExpiredToken => "set this machine's clock, or the server's".to_owned(),
-        Code::TooManyWaiting | Code::InvalidAnnotation | Code::RefusedHeader => {
+        Code::TooManyWaiting
+        | Code::InvalidAnnotation
+        | Code::RefusedHeader
+        | Code::InsecureUrl => {
             "this should not happen outside of a proxy: please report it".to_owned()
         }
     }

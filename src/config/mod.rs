@@ -117,18 +117,6 @@ impl Config {
         let existing = raw.existing_credential.unwrap_or_default();
         let headers = rule::default_policy(raw.header, existing, &mut problems);
         let annotated = raw.audience_from_metadata.unwrap_or_default();
-        let has_rules = raw
-            .audiences
-            .as_ref()
-            .is_some_and(|rules| !rules.is_empty());
-        if !has_rules && !annotated {
-            problems.add(
-                "audiences",
-                "holds no rule, so there is nothing to do; write one, such as \
-                 {cluster: profiles, audience: \"https://profiles-abc-uc.a.run.app\"}, \
-                 or set audience_from_metadata: true",
-            );
-        }
         let rules = rule::read_all(raw.audiences.unwrap_or_default(), &headers, &mut problems);
         let timing = limits::timing(
             raw.timeout.as_deref(),

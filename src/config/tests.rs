@@ -258,8 +258,6 @@ fn each_wrong_value_says_what_to_write_instead() {
 #[test]
 fn each_wrong_rule_says_what_to_write_instead() {
     let found = [
-        changed(serde_json::json!({"audiences": null})),
-        changed(serde_json::json!({"audiences": []})),
         rule(serde_json::json!({"cluster": "profiles"})),
         rule(serde_json::json!({"cluster": "profiles", "bypass": false})),
         rule(serde_json::json!({"cluster": "profiles", "audience": "https://a.b", "bypass": true})),
@@ -301,8 +299,6 @@ fn each_wrong_rule_says_what_to_write_instead() {
         })),
     ];
     insta::assert_snapshot!(found.join("\n"), @r#"
-    audiences: holds no rule, so there is nothing to do; write one, such as {cluster: profiles, audience: "https://profiles-abc-uc.a.run.app"}, or set audience_from_metadata: true
-    audiences: holds no rule, so there is nothing to do; write one, such as {cluster: profiles, audience: "https://profiles-abc-uc.a.run.app"}, or set audience_from_metadata: true
     audiences[0]: says nothing; write `audience`, `custom_audience`, `scopes` or `bypass: true`
     audiences[0]: says nothing; write `audience`, `custom_audience`, `scopes` or `bypass: true`
     audiences[0]: has `audience` and `bypass`, which exclude each other; keep one
@@ -415,15 +411,37 @@ fn hosts_differ_in_what_they_require() {
     let without_cluster =
         serde_json::json!({"credentials": {"type": "metadata"}, "allow_insecure": true});
     assert!(for_host(serde_json::json!({}), Host::Envoy).is_ok());
-    assert!(for_host(without_cluster.clone(), Host::Standalone).is_ok());
+    let mut elsewhere = without_cluster.clone();
+    elsewhere["audiences"] =
+        serde_json::json!([{"authority": "a.run.app", "audience": "https://a.run.app"}]);
+    let mut without_rules = elsewhere.clone();
+    without_rules["audiences"] = serde_json::Value::Null;
+    for host in [Host::Wasi, Host::JavaScript] {
+        assert!(for_host(elsewhere.clone(), host).is_ok());
+    }
+    assert!(for_host(without_rules.clone(), Host::JavaScript).is_ok());
+    let no_rules = serde_json::json!({"audiences": [], "audience_from_metadata": false});
     let found = [
         for_host(without_cluster, Host::Envoy).unwrap_err(),
-        for_host(serde_json::json!({}), Host::Standalone).unwrap_err(),
+        for_host(
+            serde_json::json!({"audience_from_metadata": true}),
+            Host::Wasi,
+        )
+        .unwrap_err(),
+        for_host(serde_json::json!({}), Host::JavaScript).unwrap_err(),
+        for_host(without_rules, Host::Wasi).unwrap_err(),
+        for_host(no_rules, Host::Envoy).unwrap_err(),
     ];
     insta::assert_snapshot!(found.join("\n"), @r#"
     credentials.cluster: is missing; write the name of the Envoy cluster that leads to the metadata server (metadata.google.internal:80)
     allow_insecure: is for WASI and JavaScript, where the request's URL says whether it is secure; in Envoy the cluster does, with its transport_socket: leave it out
     credentials.cluster: "metadata" names an Envoy cluster, and there is no Envoy here; leave it out
+    audiences[0].cluster: "profiles" means Envoy's clusters, and there is no Envoy here; write `authority` with the host of the URL
+    audience_from_metadata: is for Envoy, whose routes and clusters carry metadata; leave it out, and write a rule with `authority`
+    credentials.cluster: "metadata" names an Envoy cluster, and there is no Envoy here; leave it out
+    audiences[0].cluster: "profiles" means Envoy's clusters, and there is no Envoy here; write `authority` with the host of the URL
+    audiences: holds no rule, so there is nothing to do; write one, such as {authority: "*.a.run.app", audience: "https://{authority}"}
+    audiences: holds no rule, so there is nothing to do; write one, such as {cluster: profiles, audience: "https://profiles-abc-uc.a.run.app"}, or set audience_from_metadata: true
     "#);
 }
 

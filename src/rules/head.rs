@@ -16,6 +16,11 @@ pub trait RequestHead {
     fn path(&self) -> Option<String>;
     /// What the route or the cluster carries; an empty value counts as absent.
     fn annotation(&self, annotation: Annotation) -> Option<Vec<u8>>;
+    /// Whether it goes over the network in the clear. In Envoy the cluster decides that, out of the
+    /// host's sight.
+    fn is_in_the_clear(&self) -> bool {
+        false
+    }
 }
 
 /// A head that remembers what it was asked for.

@@ -284,7 +284,7 @@ impl Rules {
     }
 
     /// A literal's place, so that one audience never has two homes in the store.
-    fn target(&self, wanted: Wanted) -> Target {
+    pub(crate) fn target(&self, wanted: Wanted) -> Target {
         match self.by_wanted.get(&wanted) {
             Some(literal) => Target::Literal(*literal),
             None => Target::Derived(wanted),

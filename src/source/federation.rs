@@ -90,6 +90,15 @@ impl Subject {
 }
 
 impl SubjectServer {
+    /// The program around the host, which answers with the token.
+    pub fn program() -> Self {
+        Self {
+            url: Url::program(),
+            headers: Vec::new(),
+            format: SubjectFormat::Text,
+        }
+    }
+
     fn parts(&self) -> impl Iterator<Item = &[u8]> {
         let headers = self.headers.iter();
         let headers =

@@ -21,6 +21,8 @@ mod outline;
 pub mod service_account;
 pub mod user;
 
+pub(crate) use self::new::NO_ACCOUNT;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -311,10 +313,16 @@ fn no_answer(error: CalloutError, cluster: &str, standing: Standing) -> FetchErr
         CalloutError::Unreachable => {
             FetchError::transient(Code::CalloutUnreachable, "connection refused or reset")
         }
+        CalloutError::Unavailable if cluster.is_empty() => {
+            FetchError::transient(Code::CalloutUnavailable, "the request could not be sent")
+        }
         CalloutError::Unavailable => FetchError::transient(
             Code::CalloutUnavailable,
             format!("cluster {cluster:?} has no healthy endpoint, or its circuit breaker is open"),
         ),
+        CalloutError::NotGiven => {
+            FetchError::transient(Code::CalloutUnavailable, "the program gave none")
+        }
         CalloutError::Unreadable => {
             FetchError::transient(Code::CalloutUnavailable, "the file can't be read")
         }

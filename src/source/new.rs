@@ -20,6 +20,11 @@ use crate::config::{
 use crate::url::{Nearness, Url};
 use crate::wanted::{Scopes, Wanted};
 
+/// What stands in the way of ID tokens.
+pub(crate) const NO_ACCOUNT: &str = "names no account (service_account_impersonation_url), and without one there \
+    are only access tokens, no ID tokens; make the file with `gcloud iam workload-identity-pools \
+    create-cred-config --service-account=EMAIL`";
+
 impl Config {
     /// The source of the tokens. `environment` is asked for the variables that the configuration names.
     ///
@@ -29,12 +34,7 @@ impl Config {
     pub fn source(&self, environment: Environment<'_>) -> Result<Source, ConfigErrors> {
         let source = Source::new(&self.credentials, environment)?;
         if self.wants_id_tokens() && !source.gives_id_tokens() {
-            return Err(ConfigErrors::one(
-                "credentials.config",
-                "names no account (service_account_impersonation_url), and without one there are only access \
-                 tokens, no ID tokens; make the file with `gcloud iam workload-identity-pools \
-                 create-cred-config --service-account=EMAIL`",
-            ));
+            return Err(ConfigErrors::one("credentials.config", NO_ACCOUNT));
         }
         Ok(source)
     }

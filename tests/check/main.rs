@@ -43,7 +43,7 @@ fn a_good_configuration_is_ok() {
     upstream.invoker.json: ok (0 errors, 0 warnings)
     exit 0
     ");
-    insta::assert_snapshot!(invoker(&["check", "--host", "standalone", "without_cluster.yaml"]), @r"
+    insta::assert_snapshot!(invoker(&["check", "--host", "javascript", "without_cluster.yaml"]), @r"
     without_cluster.yaml: ok (0 errors, 0 warnings)
     exit 0
     ");
@@ -74,9 +74,11 @@ fn hosts_require_different_things() {
     without_cluster.yaml: not ok (1 error, 0 warnings)
     exit 1
     ");
-    insta::assert_snapshot!(invoker(&["check", "--host", "standalone", "listener.invoker.yaml"]), @r#"
+    insta::assert_snapshot!(invoker(&["check", "--host", "wasi", "listener.invoker.yaml"]), @r#"
     error: listener.invoker.yaml: credentials.cluster: "metadata" names an Envoy cluster, and there is no Envoy here; leave it out
-    listener.invoker.yaml: not ok (1 error, 0 warnings)
+    error: listener.invoker.yaml: audiences[0].cluster: "profiles" means Envoy's clusters, and there is no Envoy here; write `authority` with the host of the URL
+    error: listener.invoker.yaml: audiences[1].cluster: "search" means Envoy's clusters, and there is no Envoy here; write `authority` with the host of the URL
+    listener.invoker.yaml: not ok (3 errors, 0 warnings)
     exit 1
     "#);
 }

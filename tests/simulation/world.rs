@@ -660,6 +660,7 @@ impl World {
             max_waiting_requests: MAX_WAITING,
             prefetch: self.chances.prefetch,
             lateness: Duration::from_millis(LATENESS),
+            joins_fetches: true,
         };
         let literals: Vec<_> = LITERALS
             .iter()

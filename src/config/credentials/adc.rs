@@ -85,6 +85,7 @@ fn federation(file: &Map<String, Value>) -> Result<Credentials, ConfigErrors> {
         cluster: None,
         subject_cluster: None,
         iam_cluster: None,
+        asks_program: false,
     }))
 }
 

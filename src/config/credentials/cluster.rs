@@ -71,16 +71,15 @@ fn clusters<'a>(place: &str, credentials: &'a Credentials) -> Vec<ClusterField<'
             fields
         }
         Credentials::Federation(federation) => {
+            let subject = |name| ClusterField {
+                is_required: !federation.asks_program,
+                ..field("subject_cluster", name, SUBJECT, None)
+            };
             let has_no_account = matches!(&federation.config,
                 CredentialFile::Inline(config) if config.account.is_none());
             vec![
                 field("cluster", &federation.cluster, STS, tls),
-                field(
-                    "subject_cluster",
-                    &federation.subject_cluster,
-                    SUBJECT,
-                    None,
-                ),
+                subject(&federation.subject_cluster),
                 ClusterField {
                     is_required: !has_no_account,
                     ..field("iam_cluster", &federation.iam_cluster, IAM, tls)

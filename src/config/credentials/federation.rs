@@ -1,5 +1,7 @@
 //! `type: federation`.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::cluster;
@@ -27,6 +29,8 @@ pub struct FederationCredentials {
     pub subject_cluster: Option<String>,
     /// The Envoy cluster of IAM.
     pub iam_cluster: Option<String>,
+    /// Whether the program around the host brings the subject token, whatever `config` says of its source.
+    pub asks_program: bool,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -42,6 +46,8 @@ struct Raw {
     subject_cluster: Option<String>,
     #[serde(default, deserialize_with = "crate::config::schema::present")]
     iam_cluster: Option<String>,
+    #[serde(default, deserialize_with = "crate::config::schema::present")]
+    subject_token: Option<String>,
 }
 
 /// What a proxy can't do, and what does it in its place.
@@ -64,12 +70,65 @@ pub(super) fn read(
     ] {
         cluster::check_name(&format!("{place}.{field}"), name.as_deref(), problems);
     }
+    let asks_program = match raw.subject_token.as_deref() {
+        None => false,
+        Some(PROGRAM) => true,
+        Some(other) => {
+            problems.add(
+                format!("{place}.subject_token"),
+                format!("unknown value {other:?}, expected \"{PROGRAM}\""),
+            );
+            return None;
+        }
+    };
+    let path = format!("{place}.config");
     Some(FederationCredentials {
-        config: file::read(&format!("{place}.config"), raw.config, problems)?,
+        config: match asks_program {
+            true => from_program(&path, raw.config, problems)?,
+            false => file::read(&path, raw.config, problems)?,
+        },
+        asks_program,
         cluster: raw.cluster,
         subject_cluster: raw.subject_cluster,
         iam_cluster: raw.iam_cluster,
     })
+}
+
+/// What `subject_token` says where the program is asked for it.
+const PROGRAM: &str = "program";
+
+fn from_program(
+    path: &str,
+    config: Option<Value>,
+    problems: &mut Problems,
+) -> Option<CredentialFile<ExternalAccount>> {
+    match file::read(path, config, problems)? {
+        CredentialFile::Inline(config) => {
+            let FromProgram(config) = Arc::into_inner(config)?;
+            Some(CredentialFile::Inline(Arc::new(config)))
+        }
+        CredentialFile::Environment(name) => {
+            problems.add(
+                path,
+                format!(
+                    "is in the environment variable {name}, and a program that brings its own subject token can read \
+                     it as well; write the JSON itself"
+                ),
+            );
+            None
+        }
+    }
+}
+
+/// An `external_account` whose subject token the program has.
+struct FromProgram(ExternalAccount);
+
+impl FileKind for FromProgram {
+    const TYPE: &'static str = ExternalAccount::TYPE;
+
+    fn read(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
+        external_account(fields, problems, Asker::Program).map(Self)
+    }
 }
 
 impl FileKind for ExternalAccount {
@@ -87,6 +146,8 @@ pub(super) enum Asker {
     Process,
     /// It does neither.
     Proxy,
+    /// It has the subject token, or a way of its own to it.
+    Program,
 }
 
 pub(super) fn external_account(
@@ -112,6 +173,7 @@ pub(super) fn external_account(
         None => Some(None),
     };
     let subject = match fields.0.get("credential_source") {
+        _ if asker == Asker::Program => Some(Subject::Served(SubjectServer::program())),
         #[cfg(not(target_family = "wasm"))]
         Some(Value::Object(source)) if asker == Asker::Process && is_local(source) => {
             let around = Around {

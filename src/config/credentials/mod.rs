@@ -53,6 +53,11 @@ impl Credentials {
 }
 
 impl Credentials {
+    /// Where it says that the program around the host brings the subject token, if it does.
+    pub fn asks_program(&self) -> Option<String> {
+        asks_program(PLACE, self)
+    }
+
     /// The environment variables that hold credential files, each with the path that names it.
     pub fn environment_variables(&self) -> Vec<(String, &str)> {
         environment_variables(PLACE, self)
@@ -69,6 +74,14 @@ fn environment_variables<'a>(place: &str, credentials: &'a Credentials) -> Vec<(
         Credentials::Metadata(_) | Credentials::User(_) => return Vec::new(),
     };
     name.map(|name| (path, name)).into_iter().collect()
+}
+
+fn asks_program(place: &str, credentials: &Credentials) -> Option<String> {
+    match credentials {
+        Credentials::Federation(it) => it.asks_program.then(|| format!("{place}.subject_token")),
+        Credentials::Impersonation(it) => asks_program(&format!("{place}.source"), &it.source),
+        _ => None,
+    }
 }
 
 fn secrets_in_sight(place: &str, credentials: &Credentials, paths: &mut Vec<String>) {

@@ -52,8 +52,10 @@ pub(super) async fn exchange(request: &Request, server: &MetadataServer) -> Exch
 }
 
 async fn send(request: &Request, server: &MetadataServer) -> Result<Response, Trouble> {
-    if request.scheme == Scheme::File {
-        return file(&request.path).await;
+    match request.scheme {
+        Scheme::File => return file(&request.path).await,
+        Scheme::Program => return Err(Trouble::NoProgram),
+        Scheme::Http | Scheme::Https => {}
     }
     let message = message(request)?;
     let stream = Stream::connect(request, server).await?;
@@ -136,6 +138,8 @@ pub(super) enum Trouble {
     Tls(#[source] io::Error),
     #[error("{0:?} is no host and port")]
     Authority(String),
+    #[error("there is no program around this one that could be asked")]
+    NoProgram,
     #[error("no root certificates are known here; SSL_CERT_FILE can name some")]
     NoRoots,
 }
@@ -156,6 +160,7 @@ impl Trouble {
                 CalloutError::Unreachable
             }
             Self::File(_) => CalloutError::Unreadable,
+            Self::NoProgram => CalloutError::NotGiven,
             Self::TooLarge => CalloutError::TooLarge,
             Self::Message(_) | Self::Authority(_) | Self::NoRoots => CalloutError::Unavailable,
         }

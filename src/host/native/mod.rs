@@ -89,6 +89,7 @@ impl Native {
             max_waiting_requests: MAX_WAITING,
             prefetch: false,
             lateness: Duration::ZERO,
+            joins_fetches: true,
         };
         let clock = Clock::start();
         // For jitter only, and for leases that nobody else takes: any number will do.

@@ -41,7 +41,7 @@ impl Stream {
         let authority: Authority = request.authority.parse().map_err(|_| wrong())?;
         let port = match request.scheme {
             Scheme::Https => 443,
-            Scheme::Http | Scheme::File => 80,
+            Scheme::Http | Scheme::File | Scheme::Program => 80,
         };
         let host = authority
             .host()

@@ -107,6 +107,44 @@ fn without_an_account_there_are_access_tokens_with_their_scopes_and_no_id_tokens
 }
 
 #[test]
+fn a_program_brings_the_subject_token_whatever_the_file_says_of_its_source() {
+    for credential_source in [Value::Null, json!({"file": "/var/run/token"})] {
+        let mut file = file();
+        file["credential_source"] = credential_source;
+        let source = source(json!({
+            "type": "federation", "config": file, "subject_token": "program",
+        }));
+        let (wanted, _) = source.bearer().unwrap();
+        let (request, leg) = call(source.begin(&order(wanted)));
+        assert_eq!(request.scheme, Scheme::Program);
+        let (request, _) = call(source.proceed(&leg, answer(200, "a.b.c"), &order(wanted)));
+        assert!(wire(&request).contains("&subject_token=a.b.c&"));
+        let nothing = Answer::Response(Err(CalloutError::NotGiven));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told(source.proceed(&leg, nothing, &order(wanted))), @"callout_unavailable (may pass): subject token: the program gave none");
+        }
+    }
+}
+
+#[test]
+fn only_a_program_can_be_asked_for_the_subject_token() {
+    let credentials = json!({"type": "federation", "config": file(), "subject_token": "program"});
+    let asked = |host| {
+        config(credentials.clone())
+            .for_host(host)
+            .unwrap_err()
+            .to_string()
+    };
+    for host in [Host::Envoy, Host::Wasi] {
+        assert!(
+            asked(host).contains("credentials.subject_token: is for JavaScript"),
+            "{host:?}"
+        );
+    }
+    assert!(!asked(Host::JavaScript).contains("subject_token"));
+}
+
+#[test]
 fn each_failure_names_its_leg() {
     let source = federation(file());
     let (wanted, _) = source.bearer().unwrap();

@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 
 use super::{Answer, Leg, Order, Source, Standing, Step};
 use crate::audience::Audience;
-use crate::config::Config;
+use crate::config::{Config, Host};
 use crate::error::{Class, FetchError};
 use crate::http::{CalloutError, Request, Response};
 use crate::time::{Monotonic, Now, UnixTime};
 use crate::token::Token;
+use crate::url::Scheme;
 use crate::wanted::{Scopes, Wanted};
 
 const AUDIENCE: &str = "https://profiles.example.com/?a=b&c";

@@ -23,6 +23,7 @@ fn seen(credentials: Value, reply: impl Fn(&Request) -> (u16, String)) -> (Strin
         max_waiting_requests: 1,
         prefetch: false,
         lateness: Duration::ZERO,
+        joins_fetches: true,
     };
     let literals = config.rules.literals();
     let started = Monotonic::from_millis(0);
