@@ -4,6 +4,9 @@
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
 
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+pub mod js;
+
 #[cfg(all(target_os = "wasi", target_env = "p1"))]
 #[allow(unsafe_code, reason = "the ABI is one of C functions")]
 mod proxy_wasm;

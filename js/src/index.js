@@ -1,0 +1,2 @@
+export { ConfigError, InvokerError } from "./errors.js";
+export { Invoker, shareNothingBetweenRequests } from "./invoker.js";

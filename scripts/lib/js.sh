@@ -1,0 +1,25 @@
+# The JavaScript package. Needs common.sh, rust.sh and wasm-opt.sh.
+
+js_target=wasm32-unknown-unknown
+js_folder=$root/target/js
+js_package=$js_folder/invoker.tgz
+
+# build_js: packs it into $js_package.
+build_js() {
+  require npm "It packs the JavaScript package: install Node.js from https://nodejs.org/ and try again."
+  say "Building the JavaScript package ..."
+  local crates=${CARGO_HOME:-$HOME/.cargo} folder=$js_folder/package
+  # Stripping is wasm-opt's: wasm-bindgen reads what would be gone.
+  (cd "$root" && RUSTFLAGS="${RUSTFLAGS-} --remap-path-prefix=$crates=/cargo" CARGO_PROFILE_MODULE_STRIP=none \
+    cargo build --profile module --lib --target $js_target) >&2
+  (cd "$root/scripts/lib/wasm-bindgen" && cargo build --release --locked --target-dir "$root/target/wasm-bindgen") >&2
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp -R "$root"/js/{entry,src,index.d.ts,package.json,README.md} "$root/LICENSE" "$folder"
+  "$root/target/wasm-bindgen/release/wasm-bindgen-for-invoker" \
+    "$root/target/$js_target/module/invoker.wasm" "$folder/core"
+  wasm_opt "$folder/core/core_bg.wasm" "$js_folder/core.wasm"
+  cp "$js_folder/core.wasm" "$folder/core/core_bg.wasm"
+  (cd "$folder" && npm pack --silent --pack-destination "$js_folder") >/dev/null
+  mv "$js_folder"/invoker-*.tgz "$js_package"
+}
