@@ -6,6 +6,7 @@ js_package=$js_folder/invoker.tgz
 
 # build_js: packs it into $js_package.
 build_js() {
+  ensure_rust "$js_target"
   require npm "It packs the JavaScript package: install Node.js from https://nodejs.org/ and try again."
   say "Building the JavaScript package ..."
   local crates=${CARGO_HOME:-$HOME/.cargo} folder=$js_folder/package

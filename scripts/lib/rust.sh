@@ -5,16 +5,19 @@ module=$root/target/$wasm_target/release/invoker.wasm
 panicking_module=$root/target/test-panic/$wasm_target/release/invoker.wasm
 invoker=$root/target/release/invoker
 
+# ensure_rust TARGETS...: Cargo, and Rust's library for these; without any, for the module's.
 ensure_rust() {
   require cargo "Install Rust from https://rustup.rs/ and try again."
-  local sysroot
+  local sysroot target
   sysroot=$(cd "$root" && rustc --print sysroot)
-  [[ -d $sysroot/lib/rustlib/$wasm_target/lib ]] && return
-  command -v rustup >/dev/null 2>&1 || die \
-    "this Rust has no $wasm_target target, and there is no rustup to add it." \
-    "Install Rust from https://rustup.rs/, or the package that brings Rust's $wasm_target library."
-  say "Adding Rust's target $wasm_target ..."
-  (cd "$root" && rustup target add "$wasm_target") >&2
+  for target in "${@:-$wasm_target}"; do
+    [[ -d $sysroot/lib/rustlib/$target/lib ]] && continue
+    command -v rustup >/dev/null 2>&1 || die \
+      "this Rust has no $target target, and there is no rustup to add it." \
+      "Install Rust from https://rustup.rs/, or the package that brings Rust's $target library."
+    say "Adding Rust's target $target ..."
+    (cd "$root" && rustup target add "$target") >&2
+  done
 }
 
 build_module() {
