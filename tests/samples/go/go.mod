@@ -1,0 +1,3 @@
+module invoker/samples
+
+go 1.26.0
