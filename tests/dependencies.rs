@@ -9,6 +9,9 @@ const COMMAND: [&str; 5] = ["axum", "clap", "hyper", "tokio", "tokio-rustls"];
 /// What only the JavaScript package needs.
 const JAVASCRIPT: [&str; 1] = ["wasm-bindgen"];
 
+/// What only the WASI component needs.
+const COMPONENT: [&str; 1] = ["wasip2"];
+
 fn dependencies(target: &str) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
         .args([
@@ -30,10 +33,11 @@ fn has(found: &BTreeSet<String>, names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn the_module_needs_neither_what_the_command_needs_nor_what_javascript_needs() {
+fn the_module_needs_nothing_of_the_others() {
     let found = dependencies("wasm32-wasip1");
     assert_eq!(has(&found, &COMMAND), [""; 0]);
     assert_eq!(has(&found, &JAVASCRIPT), [""; 0]);
+    assert_eq!(has(&found, &COMPONENT), [""; 0]);
     assert!(found.contains("rsa"), "{found:?}");
 }
 
@@ -41,7 +45,16 @@ fn the_module_needs_neither_what_the_command_needs_nor_what_javascript_needs() {
 fn the_javascript_package_needs_nothing_of_the_command_s() {
     let found = dependencies("wasm32-unknown-unknown");
     assert_eq!(has(&found, &COMMAND), [""; 0]);
+    assert_eq!(has(&found, &COMPONENT), [""; 0]);
     assert_eq!(has(&found, &JAVASCRIPT), JAVASCRIPT);
+}
+
+#[test]
+fn the_component_needs_nothing_of_the_others() {
+    let found = dependencies("wasm32-wasip2");
+    assert_eq!(has(&found, &COMMAND), [""; 0]);
+    assert_eq!(has(&found, &JAVASCRIPT), [""; 0]);
+    assert_eq!(has(&found, &COMPONENT), COMPONENT);
 }
 
 #[test]
@@ -49,4 +62,5 @@ fn the_command_needs_nothing_of_the_other_hosts() {
     let found = dependencies("x86_64-unknown-linux-gnu");
     assert_eq!(has(&found, &COMMAND), COMMAND);
     assert_eq!(has(&found, &JAVASCRIPT), [""; 0]);
+    assert_eq!(has(&found, &COMPONENT), [""; 0]);
 }

@@ -4,6 +4,13 @@
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
 
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+#[allow(
+    unsafe_code,
+    reason = "what exports the component's functions is generated"
+)]
+mod component;
+
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 pub mod js;
 

@@ -1,0 +1,26 @@
+//! A WASI 0.2 component (`wit/egress.wit`): requests come in, get their token, and go on to the host that they name.
+//!
+//! An instance has one thread. Where its host calls it again for the next request, its tokens are still there, and so are
+//! callouts that nobody waits for any more: whichever call comes next takes their answers. It waits in one
+//! place, [`Instance::wait`], for whatever comes first.
+
+mod callout;
+mod clock;
+mod egress;
+mod fields;
+mod instance;
+mod pipe;
+mod upstream;
+
+use wasip2::exports::http::incoming_handler::Guest;
+use wasip2::http::types::{IncomingRequest, ResponseOutparam};
+
+struct Component;
+
+impl Guest for Component {
+    fn handle(request: IncomingRequest, answer: ResponseOutparam) {
+        egress::handle(&request, answer);
+    }
+}
+
+wasip2::http::proxy::export!(Component);
