@@ -12,6 +12,7 @@ const JAVASCRIPT: [&str; 1] = ["wasm-bindgen"];
 /// What only the WASI component needs.
 const COMPONENT: [&str; 1] = ["wasip2"];
 
+#[expect(clippy::unwrap_used, reason = "a test's own")]
 fn dependencies(target: &str) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
         .args([
