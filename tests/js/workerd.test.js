@@ -21,8 +21,8 @@ async function setUp(test, credentials = () => ({ type: "metadata" }), ...option
       audiences: rules.map((authority) => ({ authority, audience: AUDIENCE })),
     },
   });
-  const ask = async (path) => {
-    const response = await fetch(worker + path);
+  const ask = async (path, signal) => {
+    const response = await fetch(worker + path, { signal });
     return { status: response.status, text: await response.text() };
   };
   return { emulator, receiver, ask };
@@ -52,6 +52,19 @@ test("requests that come while another one fetches fetch themselves, and none ha
   }
   const calls = (await emulator.callsFor(AUDIENCE)).length;
   assert.ok(calls >= 1 && calls <= 5, `${calls} calls`);
+});
+
+test("a request whose client leaves while it fetches takes no other one down", { timeout: 30_000 }, async (t) => {
+  const { emulator, ask } = await setUp(t);
+  await emulator.fault({ path: "/computeMetadata/*", delay: "1s" });
+  const controller = new AbortController();
+  const leaving = ask("/token", controller.signal).catch(() => "left");
+  while ((await emulator.callsFor(AUDIENCE)).length === 0) await new Promise(setImmediate);
+  const staying = ask("/token");
+  while ((await emulator.callsFor(AUDIENCE)).length === 1) await new Promise(setImmediate);
+  controller.abort();
+  assert.equal(await leaving, "left");
+  assert.equal((await staying).status, 200);
 });
 
 test("a refresh goes on when its request has been answered", async (t) => {
