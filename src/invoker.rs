@@ -6,6 +6,8 @@
 //! 1. [`Invoker::begin`]: what do the rules say? Needs no clock.
 //! 2. [`Invoker::authorize_cached`]: is there a token at hand? Needs the wall clock.
 //! 3. [`Invoker::handle_request`]: everything else.
+//!
+//! Where a clock costs nothing, [`Invoker::authorize`] takes all three.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -249,6 +251,24 @@ impl Invoker {
                 self.pending.insert(request, attachment.policy);
                 Verdict::Pause
             }
+        }
+    }
+
+    /// All three steps in one.
+    pub fn authorize(
+        &mut self,
+        request: RequestId,
+        head: &mut (impl RequestHead + Headers),
+        store: &dyn SharedStore,
+        now: Now,
+    ) -> Verdict {
+        match self.begin(head, || now) {
+            Plan::Continue(_) => Verdict::Continue,
+            Plan::Deny(denial) => Verdict::Reject(denial),
+            Plan::Attach(attachment) if self.authorize_cached(&attachment, now.unix, head) => {
+                Verdict::Continue
+            }
+            Plan::Attach(attachment) => self.handle_request(request, attachment, head, store, now),
         }
     }
 

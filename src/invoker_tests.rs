@@ -1,38 +1,13 @@
 use super::*;
 use crate::config::Host;
-use crate::rules::Annotation;
+use crate::host::url_head::UrlHead;
 use crate::store::MemoryStore;
 use serde_json::json;
 
-/// A request by URL, as hosts without Envoy see it.
-struct Head {
-    authority: &'static str,
-    is_in_the_clear: bool,
-}
+/// Where nobody looks at what is written.
+struct Unread;
 
-impl RequestHead for Head {
-    fn cluster(&self) -> Option<String> {
-        None
-    }
-
-    fn authority(&self) -> Option<String> {
-        Some(self.authority.to_owned())
-    }
-
-    fn path(&self) -> Option<String> {
-        Some("/".to_owned())
-    }
-
-    fn annotation(&self, _: Annotation) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn is_in_the_clear(&self) -> bool {
-        self.is_in_the_clear
-    }
-}
-
-impl Headers for Head {
+impl Headers for Unread {
     fn value(&self, _: &str) -> Option<String> {
         None
     }
@@ -40,6 +15,15 @@ impl Headers for Head {
     fn set(&mut self, _: &str, _: &str) {}
 
     fn remove(&mut self, _: &str) {}
+}
+
+fn head(authority: &str, is_secure: bool) -> UrlHead<'_, Unread> {
+    UrlHead {
+        is_secure,
+        authority,
+        path: "/",
+        headers: Unread,
+    }
 }
 
 fn now() -> Now {
@@ -64,11 +48,7 @@ fn invoker(changes: &serde_json::Value) -> Invoker {
 }
 
 fn begin(invoker: &mut Invoker, authority: &'static str, is_in_the_clear: bool) -> Plan {
-    let mut head = Head {
-        authority,
-        is_in_the_clear,
-    };
-    invoker.begin(&mut head, now)
+    invoker.begin(&mut head(authority, !is_in_the_clear), now)
 }
 
 #[test]
@@ -114,10 +94,7 @@ fn a_token_that_a_program_asks_for_is_the_one_that_a_rule_names() {
     let Plan::Attach(attachment) = begin(&mut invoker, "profiles.a.run.app", false) else {
         panic!("no rule covers it");
     };
-    let mut head = Head {
-        authority: "profiles.a.run.app",
-        is_in_the_clear: false,
-    };
+    let mut head = head("profiles.a.run.app", true);
     invoker.handle_request(RequestId(2), attachment, &mut head, &store, now());
     let callouts = std::iter::from_fn(|| invoker.poll_output())
         .filter(|output| matches!(output, Output::Callout(..)));

@@ -28,40 +28,34 @@ fn dependencies(target: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-fn has(found: &BTreeSet<String>, names: &[&str]) -> Vec<String> {
-    let found = names.iter().filter(|name| found.contains(**name));
-    found.map(|name| (*name).to_owned()).collect()
+/// Of what one host needs and others must not, a target has its own host's, and nothing else.
+fn only(target: &str, own: &[&str]) -> BTreeSet<String> {
+    let found = dependencies(target);
+    for names in [&COMMAND[..], &JAVASCRIPT, &COMPONENT] {
+        let expected = if names == own { names } else { &[] };
+        let has: Vec<_> = names.iter().filter(|name| found.contains(**name)).collect();
+        assert_eq!(has, expected.iter().collect::<Vec<_>>(), "{target}");
+    }
+    found
 }
 
 #[test]
 fn the_module_needs_nothing_of_the_others() {
-    let found = dependencies("wasm32-wasip1");
-    assert_eq!(has(&found, &COMMAND), [""; 0]);
-    assert_eq!(has(&found, &JAVASCRIPT), [""; 0]);
-    assert_eq!(has(&found, &COMPONENT), [""; 0]);
+    let found = only("wasm32-wasip1", &[]);
     assert!(found.contains("rsa"), "{found:?}");
 }
 
 #[test]
-fn the_javascript_package_needs_nothing_of_the_command_s() {
-    let found = dependencies("wasm32-unknown-unknown");
-    assert_eq!(has(&found, &COMMAND), [""; 0]);
-    assert_eq!(has(&found, &COMPONENT), [""; 0]);
-    assert_eq!(has(&found, &JAVASCRIPT), JAVASCRIPT);
+fn the_javascript_package_needs_nothing_of_the_others() {
+    only("wasm32-unknown-unknown", &JAVASCRIPT);
 }
 
 #[test]
 fn the_component_needs_nothing_of_the_others() {
-    let found = dependencies("wasm32-wasip2");
-    assert_eq!(has(&found, &COMMAND), [""; 0]);
-    assert_eq!(has(&found, &JAVASCRIPT), [""; 0]);
-    assert_eq!(has(&found, &COMPONENT), COMPONENT);
+    only("wasm32-wasip2", &COMPONENT);
 }
 
 #[test]
 fn the_command_needs_nothing_of_the_other_hosts() {
-    let found = dependencies("x86_64-unknown-linux-gnu");
-    assert_eq!(has(&found, &COMMAND), COMMAND);
-    assert_eq!(has(&found, &JAVASCRIPT), [""; 0]);
-    assert_eq!(has(&found, &COMPONENT), [""; 0]);
+    only("x86_64-unknown-linux-gnu", &COMMAND);
 }

@@ -88,19 +88,12 @@ export class Engine {
     signal?.throwIfAborted();
     if (this.#isClosed) throw new InvokerError(CLOSED);
     const id = ++this.#lastRequest;
-    let answer;
     try {
-      answer = rethrowing(() => begin(id, ...now()));
+      return rethrowing(() => begin(id, ...now())) ?? this.#wait(id, signal, take);
     } finally {
-      // Also what a denied one set going.
-      if (answer === undefined) queueMicrotask(() => this.#drain());
-    }
-    if (answer !== undefined) {
-      // A cached token can have started a refresh.
+      // Whatever came of it can have set something going, a refresh for one.
       this.#drain();
-      return answer;
     }
-    return this.#wait(id, signal, take);
   }
 
   #wait(id, signal, take) {
@@ -145,7 +138,9 @@ export class Engine {
   #carryOut(task) {
     const { kind, id } = task;
     if (kind === "resume") {
-      this.#waiting.get(id)?.resume();
+      const waiting = this.#waiting.get(id);
+      if (waiting) waiting.resume();
+      else this.#core.cancel(id);
     } else if (kind === "event") {
       this.#host.onEvent?.({ level: task.level, message: task.message });
     } else if (kind === "sign") {

@@ -1,2 +1,3 @@
+export { shareNothingBetweenRequests } from "./engine.js";
 export { ConfigError, InvokerError } from "./errors.js";
-export { Invoker, shareNothingBetweenRequests } from "./invoker.js";
+export { Invoker } from "./invoker.js";

@@ -1,8 +1,6 @@
 import { Engine } from "./engine.js";
 import { MAX_REDIRECTS, next } from "./redirect.js";
 
-export { shareNothingBetweenRequests } from "./engine.js";
-
 export class Invoker {
   #engine;
 

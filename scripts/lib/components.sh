@@ -7,9 +7,7 @@ egress=$root/target/$component_target/release/invoker-egress.wasm
 build_components() {
   ensure_rust "$component_target"
   say "Building invoker-egress.wasm ..."
-  local crates=${CARGO_HOME:-$HOME/.cargo}
-  (cd "$root" && RUSTFLAGS="${RUSTFLAGS-} --remap-path-prefix=$crates=/cargo" \
-    cargo build --profile module --lib --target "$component_target") >&2
+  build_wasm "$component_target"
   mkdir -p "$(dirname "$egress")"
   cp "$root/target/$component_target/module/invoker.wasm" "$egress"
 }

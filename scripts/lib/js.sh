@@ -9,10 +9,9 @@ build_js() {
   ensure_rust "$js_target"
   require npm "It packs the JavaScript package: install Node.js from https://nodejs.org/ and try again."
   say "Building the JavaScript package ..."
-  local crates=${CARGO_HOME:-$HOME/.cargo} folder=$js_folder/package
+  local folder=$js_folder/package
   # Stripping is wasm-opt's: wasm-bindgen reads what would be gone.
-  (cd "$root" && RUSTFLAGS="${RUSTFLAGS-} --remap-path-prefix=$crates=/cargo" CARGO_PROFILE_MODULE_STRIP=none \
-    cargo build --profile module --lib --target $js_target) >&2
+  CARGO_PROFILE_MODULE_STRIP=none build_wasm "$js_target"
   (cd "$root/scripts/lib/wasm-bindgen" && cargo build --release --locked --target-dir "$root/target/wasm-bindgen") >&2
   rm -rf "$folder"
   mkdir -p "$folder"

@@ -41,11 +41,17 @@ build_panicking_module() {
 # of it, in the place where `cargo build --release` would put a module.
 build_small_module() {
   local folder=$1/$wasm_target
-  # Where the crates' sources are on this machine is nobody's business, and would change the digest.
-  local crates=${CARGO_HOME:-$HOME/.cargo}
-  (cd "$root" && RUSTFLAGS="${RUSTFLAGS-} --remap-path-prefix=$crates=/cargo" cargo build --profile module --lib --target "$wasm_target" --target-dir "$1" "${@:2}") >&2
+  build_wasm "$wasm_target" --target-dir "$1" "${@:2}"
   mkdir -p "$folder/release"
   wasm_opt "$folder/module/invoker.wasm" "$folder/release/invoker.wasm"
+}
+
+# build_wasm TARGET CARGO-ARGUMENTS...: the library for that target, as it ships.
+build_wasm() {
+  # Where the crates' sources are on this machine is nobody's business, and would change the digest.
+  local crates=${CARGO_HOME:-$HOME/.cargo}
+  (cd "$root" && RUSTFLAGS="${RUSTFLAGS-} --remap-path-prefix=$crates=/cargo" \
+    cargo build --profile module --lib --target "$1" "${@:2}") >&2
 }
 
 # A filter that reads and writes its neighbours' shared data, for the tests of who can hurt whom.

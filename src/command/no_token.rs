@@ -1,7 +1,8 @@
 //! What a person is told who gets no token: what went wrong, where, and what to do.
 
 use invoker::error::Code;
-use invoker::host::native::{METADATA_HOST, MetadataServer};
+use invoker::host::native::MetadataServer;
+use invoker::source::metadata::METADATA_HOST;
 
 /// The end of a command, in three lines.
 pub(super) fn error(

@@ -20,3 +20,10 @@ mod proxy_wasm;
 
 #[cfg(any(test, all(target_os = "wasi", target_env = "p1")))]
 mod proxy_wasm_wire;
+
+#[cfg(any(
+    test,
+    all(target_os = "wasi", target_env = "p2"),
+    all(target_family = "wasm", target_os = "unknown")
+))]
+pub(crate) mod url_head;

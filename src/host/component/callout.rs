@@ -3,20 +3,17 @@
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method,
-    OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+    OutgoingRequest, RequestOptions, Scheme,
 };
 use wasip2::io::poll::Pollable;
 use wasip2::io::streams::{InputStream, StreamError};
 
-use super::clock;
+use super::{body, clock};
 use crate::authenticator::CalloutId;
 use crate::http::{CalloutError, MAX_RESPONSE_BYTES, Request, Response};
 use crate::source::metadata;
 use crate::time::Monotonic;
 use crate::url;
-
-/// At most so much at a time: `blocking-write-and-flush` takes no more.
-const MAX_WRITE_BYTES: usize = 4096;
 
 pub(super) type Outcome = Result<Response, CalloutError>;
 
@@ -160,22 +157,8 @@ fn send(
     let _ = options.set_connect_timeout(timeout);
     let _ = options.set_first_byte_timeout(timeout);
     let future = outgoing_handler::handle(message, Some(options)).map_err(|it| meaning(&it))?;
-    write(&body, &request.body)?;
-    OutgoingBody::finish(body, None).map_err(|it| meaning(&it))?;
+    body::write(body, &request.body).map_err(|()| CalloutError::Unreachable)?;
     Ok(future)
-}
-
-/// A few kilobytes, which every host takes at once.
-fn write(body: &OutgoingBody, bytes: &[u8]) -> Result<(), CalloutError> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let stream = body.write().map_err(|()| CalloutError::Unavailable)?;
-    for chunk in bytes.chunks(MAX_WRITE_BYTES) {
-        let written = stream.blocking_write_and_flush(chunk);
-        written.map_err(|_| CalloutError::Unreachable)?;
-    }
-    Ok(())
 }
 
 fn meaning(error: &ErrorCode) -> CalloutError {

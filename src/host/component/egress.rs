@@ -3,19 +3,18 @@
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingRequest, IncomingResponse,
-    OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
+    OutgoingRequest, OutgoingResponse, ResponseOutparam,
 };
 
-use super::fields::{self, Head};
-use super::instance::{self, Instance};
-use super::pipe::{End, Pipe};
+use super::fields::{self, Written};
+use super::instance::{self, Instance, Misconfigured};
+use super::pipe::Pipe;
 use super::upstream::Upstream;
+use super::{body, clock};
 use crate::authenticator::RequestId;
-use crate::error::{Class, Code, Denial};
-use crate::invoker::{Plan, Verdict};
-
-/// At most so much at a time: `blocking-write-and-flush` takes no more.
-const MAX_WRITE_BYTES: usize = 4096;
+use crate::error::{Code, Denial};
+use crate::host::url_head::UrlHead;
+use crate::invoker::Verdict;
 
 /// What a request is answered with in place of its upstream's answer.
 struct Refusal {
@@ -42,8 +41,7 @@ fn send(request: &IncomingRequest) -> Result<(FutureIncomingResponse, Pipe), Ref
         text: "invoker: the request names no host".to_owned(),
     })?;
     let path = request.path_with_query().unwrap_or_else(|| "/".to_owned());
-    let allow_insecure =
-        instance::with(|instance| instance.allow_insecure).map_err(misconfigured)?;
+    let allow_insecure = instance::with(|instance| instance.allow_insecure)?;
     let upstream = Upstream::of(authority, allow_insecure);
     let headers = fields::forwarded(&incoming);
     authorize(&upstream, &path, &headers)?;
@@ -52,58 +50,57 @@ fn send(request: &IncomingRequest) -> Result<(FutureIncomingResponse, Pipe), Ref
 
 /// Writes into the headers what the request needs, as soon as it is there.
 fn authorize(upstream: &Upstream, path: &str, headers: &Fields) -> Result<(), Refusal> {
-    let head = || Head {
+    let mut head = UrlHead {
+        is_secure: upstream.is_secure,
         authority: &upstream.authority,
         path,
-        is_in_the_clear: !upstream.is_secure && !crate::url::is_loopback(&upstream.authority),
-        fields: headers,
-        has_refused: false,
+        headers: Written {
+            fields: headers,
+            has_refused: false,
+        },
     };
-    let mut written = head();
-    let waiting = instance::with(|instance| begin(instance, &mut written));
-    let Some(request) = waiting.map_err(misconfigured)?? else {
-        return unrefused(&written);
-    };
-    loop {
-        let mut written = head();
-        let outcome = instance::with(|instance| {
-            let result = instance.take_result(request)?;
-            let denial = instance.invoker.finish(request, result, &mut written);
-            Some(denial.map_or(Ok(()), |denial| Err(denied(instance, &denial))))
-        });
-        if let Some(outcome) = outcome.map_err(misconfigured)? {
-            return outcome.and_then(|()| unrefused(&written));
+    if let Some(request) = instance::with(|instance| begin(instance, &mut head))?? {
+        while instance::with(|instance| finish(instance, request, &mut head))?? {
+            instance::wait(&[]);
         }
-        instance::wait(&[]);
+    }
+    match head.headers.has_refused {
+        true => Err(Refusal {
+            status: 500,
+            text: format!("invoker: {}", Code::RefusedHeader.as_str()),
+        }),
+        false => Ok(()),
     }
 }
 
+type Head<'a> = UrlHead<'a, Written<'a>>;
+
 /// The request's number, if it has to wait.
 fn begin(instance: &mut Instance, head: &mut Head<'_>) -> Result<Option<RequestId>, Refusal> {
-    let plan = instance.invoker.begin(head, super::clock::now);
-    let attachment = match plan {
-        Plan::Continue(_) => return Ok(None),
-        Plan::Deny(denial) => return Err(denied(instance, &denial)),
-        Plan::Attach(attachment) => attachment,
-    };
-    let now = super::clock::now();
-    if instance
-        .invoker
-        .authorize_cached(&attachment, now.unix, head)
-    {
-        return Ok(None);
-    }
     let request = instance.next_request();
-    let verdict = instance
-        .invoker
-        .handle_request(request, attachment, head, &instance.store, now);
-    let answer = match verdict {
+    let (store, now) = (&instance.store, clock::now());
+    let verdict = instance.invoker.authorize(request, head, store, now);
+    instance.drain();
+    match verdict {
         Verdict::Continue => Ok(None),
         Verdict::Pause => Ok(Some(request)),
         Verdict::Reject(denial) => Err(denied(instance, &denial)),
+    }
+}
+
+/// Whether the request still has to wait.
+fn finish(
+    instance: &mut Instance,
+    request: RequestId,
+    head: &mut Head<'_>,
+) -> Result<bool, Refusal> {
+    let Some(result) = instance.take_result(request) else {
+        return Ok(true);
     };
-    instance.drain();
-    answer
+    match instance.invoker.finish(request, result, head) {
+        Some(denial) => Err(denied(instance, &denial)),
+        None => Ok(false),
+    }
 }
 
 fn forward(
@@ -155,7 +152,8 @@ fn carry(response: FutureIncomingResponse, mut upload: Pipe, answer: ResponseOut
     let Some(mut download) = begun else {
         return;
     };
-    while download.step().is_none_or(|end| end == End::Whole) {
+    loop {
+        download.step();
         upload.step();
         let Some(coming) = download.subscribe() else {
             return;
@@ -183,15 +181,8 @@ fn refuse(refusal: &Refusal, answer: ResponseOutparam) {
         return;
     };
     ResponseOutparam::set(answer, Ok(response));
-    if let Ok(stream) = body.write() {
-        for chunk in refusal.text.as_bytes().chunks(MAX_WRITE_BYTES) {
-            // Whoever asked has left.
-            if stream.blocking_write_and_flush(chunk).is_err() {
-                return;
-            }
-        }
-    }
-    let _ = OutgoingBody::finish(body, None);
+    // Where that fails, whoever asked has left.
+    let _ = body::write(body, refusal.text.as_bytes());
 }
 
 fn denied(instance: &Instance, denial: &Denial) -> Refusal {
@@ -201,27 +192,14 @@ fn denied(instance: &Instance, denial: &Denial) -> Refusal {
     }
 }
 
-fn unrefused(head: &Head<'_>) -> Result<(), Refusal> {
-    if !head.has_refused {
-        return Ok(());
-    }
-    let denial = Denial {
-        class: Class::Permanent,
-        code: Code::RefusedHeader,
-        message: "no token: the host would not change a header".to_owned(),
-    };
-    Err(Refusal {
-        status: denial.status(),
-        text: format!("invoker: {}", denial.code.as_str()),
-    })
-}
-
-/// The problems are in the log; whoever calls may be a stranger.
-fn misconfigured(_: String) -> Refusal {
-    Refusal {
-        status: 500,
-        text: "invoker: the configuration can't be used; see the component's standard error"
-            .to_owned(),
+impl From<Misconfigured> for Refusal {
+    /// The problems are in the log; whoever calls may be a stranger.
+    fn from(_: Misconfigured) -> Self {
+        Self {
+            status: 500,
+            text: "invoker: the configuration can't be used; see the component's standard error"
+                .to_owned(),
+        }
     }
 }
 

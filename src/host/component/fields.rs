@@ -3,7 +3,6 @@
 use wasip2::http::types::Fields;
 
 use crate::credential_headers::Headers;
-use crate::rules::{Annotation, RequestHead};
 
 /// What is for one connection alone (RFC 9110, 7.6.1), and what the host writes itself.
 const FOR_ONE_HOP: [&str; 10] = [
@@ -40,39 +39,14 @@ pub(super) fn forwarded(from: &Fields) -> Fields {
     to
 }
 
-/// A request on its way out.
-pub(super) struct Head<'a> {
-    pub(super) authority: &'a str,
-    pub(super) path: &'a str,
-    pub(super) is_in_the_clear: bool,
+/// The headers of a request on its way out.
+pub(super) struct Written<'a> {
     pub(super) fields: &'a Fields,
     /// Whether the host refused to change a header: the request must not go on then.
     pub(super) has_refused: bool,
 }
 
-impl RequestHead for Head<'_> {
-    fn cluster(&self) -> Option<String> {
-        None
-    }
-
-    fn authority(&self) -> Option<String> {
-        Some(self.authority.to_owned())
-    }
-
-    fn path(&self) -> Option<String> {
-        Some(self.path.to_owned())
-    }
-
-    fn annotation(&self, _: Annotation) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn is_in_the_clear(&self) -> bool {
-        self.is_in_the_clear
-    }
-}
-
-impl Headers for Head<'_> {
+impl Headers for Written<'_> {
     fn value(&self, name: &str) -> Option<String> {
         let values = self.fields.get(name);
         String::from_utf8(values.into_iter().next()?).ok()

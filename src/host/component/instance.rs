@@ -14,14 +14,12 @@ use crate::authenticator::{CalloutId, Event, Level, Output, RequestId};
 use crate::config::{Config, ConfigErrors, Host};
 use crate::error::Denial;
 use crate::invoker::Invoker;
+use crate::source::metadata::METADATA_HOST;
 use crate::store::MemoryStore;
 use crate::token::Token;
 
 /// The environment variable with the configuration, as JSON.
-pub(super) const CONFIG: &str = "INVOKER_CONFIG";
-
-/// Where the metadata server is, if it is elsewhere: the name that Google's clients know.
-const METADATA_HOST: &str = "GCE_METADATA_HOST";
+const CONFIG: &str = "INVOKER_CONFIG";
 
 pub(super) struct Instance {
     pub(super) invoker: Invoker,
@@ -34,28 +32,30 @@ pub(super) struct Instance {
     metadata_host: Option<String>,
 }
 
+/// There is no instance. What is wrong was told, once.
+#[derive(Clone, Copy)]
+pub(super) struct Misconfigured;
+
 thread_local! {
-    static INSTANCE: RefCell<Option<Result<Instance, String>>> = const { RefCell::new(None) };
+    static INSTANCE: RefCell<Option<Result<Instance, Misconfigured>>> = const { RefCell::new(None) };
 }
 
 /// Lends the instance, which the first call makes. Nothing may wait meanwhile.
 ///
 /// # Errors
 ///
-/// What is wrong with the configuration.
-pub(super) fn with<T>(act: impl FnOnce(&mut Instance) -> T) -> Result<T, String> {
+/// The configuration can't be used.
+pub(super) fn with<T>(act: impl FnOnce(&mut Instance) -> T) -> Result<T, Misconfigured> {
     INSTANCE.with_borrow_mut(|made| {
-        let instance = made.get_or_insert_with(|| {
-            let made = Instance::new();
-            if let Err(problems) = &made {
+        let made = made.get_or_insert_with(|| {
+            Instance::new().map_err(|problems| {
                 eprintln!("invoker: error: {problems}");
-            }
-            made
+                Misconfigured
+            })
         });
-        match instance {
-            Ok(instance) => Ok(act(instance)),
-            Err(problems) => Err(problems.clone()),
-        }
+        made.as_mut()
+            .map(act)
+            .map_err(|misconfigured| *misconfigured)
     })
 }
 
@@ -148,6 +148,8 @@ impl Instance {
                 Output::Event(event) => tell(&event),
             }
         }
+        // Nobody asks what was counted here, and it would grow.
+        self.invoker.take_counts();
     }
 
     /// What the callouts wait for, and the core.

@@ -4,6 +4,7 @@
 //! callouts that nobody waits for any more: whichever call comes next takes their answers. It waits in one
 //! place, [`Instance::wait`], for whatever comes first.
 
+mod body;
 mod callout;
 mod clock;
 mod egress;

@@ -29,13 +29,6 @@ enum State {
     Trailing(FutureTrailers),
 }
 
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Whole,
-    BrokenOff,
-}
-
 impl Pipe {
     pub(super) fn new(from: IncomingBody, to: OutgoingBody) -> Option<Self> {
         let source = from.stream().ok()?;
@@ -65,10 +58,10 @@ impl Pipe {
         })
     }
 
-    /// Goes as far as it can without waiting; something, when it has just ended.
-    pub(super) fn step(&mut self) -> Option<End> {
-        loop {
-            match self.state.take()? {
+    /// Goes as far as it can without waiting.
+    pub(super) fn step(&mut self) {
+        while let Some(state) = self.state.take() {
+            match state {
                 State::Moving {
                     source,
                     sink,
@@ -82,41 +75,41 @@ impl Pipe {
                             held,
                             from,
                         });
-                        return None;
+                        return;
                     }
                     Ok(Progress::Drained) => {
                         drop(source);
                         if sink.flush().is_err() {
-                            return Some(self.broken_off());
+                            return self.break_off();
                         }
                         self.state = Some(State::Flushing { sink, from });
                     }
-                    Err(()) => return Some(self.broken_off()),
+                    Err(()) => return self.break_off(),
                 },
                 State::Flushing { sink, from } => match sink.check_write() {
                     Ok(0) => {
                         self.state = Some(State::Flushing { sink, from });
-                        return None;
+                        return;
                     }
                     Ok(_) => {
                         drop(sink);
                         self.state = Some(State::Trailing(IncomingBody::finish(from)));
                     }
-                    Err(_) => return Some(self.broken_off()),
+                    Err(_) => return self.break_off(),
                 },
                 State::Trailing(trailers) => match trailers.get() {
                     None => {
                         self.state = Some(State::Trailing(trailers));
-                        return None;
+                        return;
                     }
-                    Some(Ok(Ok(found))) => return Some(self.finish(found)),
-                    Some(_) => return Some(self.broken_off()),
+                    Some(Ok(Ok(found))) => return self.finish(found),
+                    Some(_) => return self.break_off(),
                 },
             }
         }
     }
 
-    fn finish(&mut self, trailers: Option<Fields>) -> End {
+    fn finish(&mut self, trailers: Option<Fields>) {
         let entries = trailers
             .map(|trailers| trailers.entries())
             .unwrap_or_default();
@@ -128,16 +121,14 @@ impl Pipe {
             }
             copy
         });
-        let finished = self.to.take().map(|to| OutgoingBody::finish(to, copy));
-        match finished {
-            Some(Ok(())) => End::Whole,
-            _ => End::BrokenOff,
+        if let Some(to) = self.to.take() {
+            // Without an end it is broken off, and that is all that could be said.
+            let _ = OutgoingBody::finish(to, copy);
         }
     }
 
-    fn broken_off(&mut self) -> End {
+    fn break_off(&mut self) {
         self.to = None;
-        End::BrokenOff
     }
 }
 

@@ -5,7 +5,7 @@
 //! middle of a call, and none awaits.
 
 mod exchange;
-mod head;
+mod headers;
 mod task;
 
 use std::cell::RefCell;
@@ -15,14 +15,15 @@ use std::time::Duration;
 
 use wasm_bindgen::prelude::*;
 
-use self::head::{Head, Headers};
+use self::headers::Headers;
 use self::task::{Kind, Task};
 use crate::audience::Audience;
 use crate::authenticator::{Answer, CalloutId, Output, RequestId, SignatureId};
 use crate::config::{Config, ConfigErrors, Host};
 use crate::error::Denial;
+use crate::host::url_head::UrlHead;
 use crate::http::CalloutError;
-use crate::invoker::{Invoker, Plan, Verdict};
+use crate::invoker::{Invoker, Verdict};
 use crate::source::key::SignError;
 use crate::store::MemoryStore;
 use crate::time::{Monotonic, Now, UnixTime};
@@ -144,23 +145,15 @@ impl Core {
         unix: f64,
     ) -> Result<bool, JsValue> {
         let now = now(monotonic, unix);
-        let mut head = Head {
+        let request = RequestId(number(request));
+        let mut head = UrlHead {
             is_secure,
             authority,
             path,
             headers,
         };
         let invoker = &mut self.state.borrow_mut().invoker;
-        let attachment = match invoker.begin(&mut head, || now) {
-            Plan::Continue(_) => return Ok(true),
-            Plan::Deny(denial) => return Err(told(&denial)),
-            Plan::Attach(attachment) => attachment,
-        };
-        if invoker.authorize_cached(&attachment, now.unix, &mut head) {
-            return Ok(true);
-        }
-        let request = RequestId(number(request));
-        match invoker.handle_request(request, attachment, &mut head, &*self.store, now) {
+        match invoker.authorize(request, &mut head, &*self.store, now) {
             Verdict::Continue => Ok(true),
             Verdict::Pause => Ok(false),
             Verdict::Reject(denial) => Err(told(&denial)),
@@ -178,13 +171,7 @@ impl Core {
         let Some(result) = state.results.remove(&request) else {
             return Ok(());
         };
-        let mut head = Head {
-            is_secure: true,
-            authority: "",
-            path: "",
-            headers,
-        };
-        match state.invoker.finish(request, result, &mut head) {
+        match state.invoker.finish(request, result, &mut &*headers) {
             Some(denial) => Err(told(&denial)),
             None => Ok(()),
         }
@@ -194,7 +181,7 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// A denial, as JSON; a text, if the audience is none.
+    /// A denial, as JSON; a list of problems, if the audience is none.
     #[wasm_bindgen(js_name = idToken)]
     pub fn id_token(
         &self,
@@ -261,7 +248,12 @@ impl Core {
     pub fn poll(&self) -> Option<Task> {
         let mut state = self.state.borrow_mut();
         loop {
-            let kind = match state.invoker.poll_output()? {
+            let Some(output) = state.invoker.poll_output() else {
+                // Nobody asks what was counted here, and it would grow.
+                state.invoker.take_counts();
+                return None;
+            };
+            let kind = match output {
                 Output::Resume(request, result) => {
                     state.results.insert(request, result);
                     Kind::Resume(request)

@@ -5,10 +5,7 @@ use std::fmt;
 
 use hyper::http::uri::Authority;
 
-use crate::source::metadata::AUTHORITY;
-
-/// The environment variable by which Google's clients find a metadata server elsewhere.
-pub const METADATA_HOST: &str = "GCE_METADATA_HOST";
+use crate::source::metadata::{AUTHORITY, METADATA_HOST};
 
 const HTTP_PORT: u16 = 80;
 

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 pub use self::broker::{BrokeredToken, TokenBroker};
 use self::clock::Clock;
 use self::http::Exchange;
-pub use self::metadata_server::{AddressError, METADATA_HOST, MetadataServer};
+pub use self::metadata_server::{AddressError, MetadataServer};
 use self::subject_token::Brought;
 use crate::authenticator::{Answer, Authenticator, CalloutId, Event, Output, RequestId, Settings};
 use crate::config::Timing;
