@@ -80,6 +80,7 @@ test("a refresh goes on when its request has been answered", async (t) => {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   assert.equal((await emulator.callsFor(AUDIENCE)).length, 2);
+  assert.equal((await ask("/kept")).text, "2");
 });
 
 for (const [kind, credentials] of Object.entries({

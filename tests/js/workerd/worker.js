@@ -4,6 +4,9 @@ import { ConfigError, Invoker, InvokerError } from "./invoker/entry/workerd.js";
 
 let invoker;
 
+/** How many promises the runtime was asked to wait for. It may finish others too, and need not. */
+let kept = 0;
+
 /** Made once in an isolate, as programs do: the configuration is known only here. */
 function shared(env) {
   const federation = { ...env.CONFIG.credentials, subjectToken: async () => "a.subject.token" };
@@ -21,7 +24,14 @@ const routes = {
     const tokens = await Promise.all(Array.from({ length: 10 }, () => scoped.idToken(AUDIENCE)));
     return String(new Set(tokens).size);
   },
-  "/refreshed": (invoker, context, { AUDIENCE }) => invoker.withContext(context).idToken(AUDIENCE),
+  "/refreshed": (invoker, context, { AUDIENCE }) => {
+    const waitUntil = (promise) => {
+      kept++;
+      context.waitUntil(promise);
+    };
+    return invoker.withContext({ waitUntil }).idToken(AUDIENCE);
+  },
+  "/kept": () => String(kept),
   "/config": () => {
     try {
       new Invoker({ credentials: { type: "metadata", cluster: "metadata" } });
