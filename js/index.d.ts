@@ -85,7 +85,7 @@ export interface Event {
 export interface Options {
   /** Where the configuration's environment variables are. Default: `process.env`, where there is one. */
   environment?: Record<string, unknown>;
-  /** Told of each event in a token's life. */
+  /** Told of each event in a token's life. What it throws goes to `console.error`, and no further. */
   onEvent?: (event: Event) => void;
 }
 
@@ -104,16 +104,23 @@ export class Invoker {
   constructor(config: Config, options?: Options);
 
   /**
-   * The host's own `fetch`, with a token where a rule says so. Each redirect goes through the rules anew.
+   * The host's own `fetch`, with a token where a rule says so. Each redirect goes through the rules anew. One that keeps the
+   * body (307, 308) can be followed where the body is given in `init` and is no stream: what a `Request` holds can be sent once.
    *
    * @throws {InvokerError} there is no token; nothing was sent.
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 
-  /** @throws {InvokerError} there is none. */
+  /**
+   * @throws {InvokerError} there is none.
+   * @throws {ConfigError} nobody can be asked for a token for such an audience.
+   */
   idToken(audience: string, options?: TokenOptions): Promise<string>;
 
-  /** @throws {InvokerError} there is none. */
+  /**
+   * @throws {InvokerError} there is none.
+   * @throws {ConfigError} these are no scopes.
+   */
   accessToken(scopes: string | string[], options?: TokenOptions): Promise<string>;
 
   /**
@@ -122,7 +129,7 @@ export class Invoker {
    */
   withContext(context?: Context): Invoker;
 
-  /** Stops refreshing, and fails who waits. */
+  /** Stops refreshing, and fails who waits, and whoever asks from now on: with `closed`. */
   close(): void;
 }
 

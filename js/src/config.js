@@ -6,7 +6,18 @@ import { ConfigError } from "./errors.js";
 export function read(config) {
   const { credentials, subjectToken } = withoutFunction(config?.credentials);
   const plain = subjectToken ? { ...config, credentials } : config;
-  return { json: JSON.stringify(plain, refusingFunctions) ?? "", subjectToken };
+  return { json: toJson(plain), subjectToken };
+}
+
+function toJson(plain) {
+  try {
+    return JSON.stringify(plain, refusingFunctions) ?? "";
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    // A circle, or a BigInt. The engine's own words can be of several lines.
+    const [reason] = String(error?.message ?? error).split("\n");
+    throw new ConfigError([{ path: "", problem: `can't be written as JSON: ${reason}` }]);
+  }
 }
 
 /** The credentials, or the source of an impersonation, say in its place that the program is to be asked. */

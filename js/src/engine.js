@@ -28,12 +28,12 @@ export class Engine {
   #waiting = new Map();
   #lastRequest = 0;
   #timer;
-  #isClosed = false;
 
   static start(config, options = {}) {
     const { json, subjectToken } = configuration.read(config);
     const environment = { get: (name) => variable(options.environment, name) };
-    const host = { environment, subjectToken, onEvent: options.onEvent };
+    // Contexts share it: one Invoker is closed for all of them.
+    const host = { environment, subjectToken, onEvent: options.onEvent, isClosed: false };
     const core = rethrowing(() => new Core(json, environment, Math.random(), performance.now()));
     return new Engine(core, host, false);
   }
@@ -74,7 +74,11 @@ export class Engine {
   }
 
   close() {
-    this.#isClosed = true;
+    this.#host.isClosed = true;
+    this.#end();
+  }
+
+  #end() {
     clearTimeout(this.#timer);
     for (const { fail } of [...this.#waiting.values()]) fail(new InvokerError(CLOSED));
   }
@@ -86,7 +90,7 @@ export class Engine {
   /** `begin` gives nothing where there is something to wait for, and `take` takes it then. */
   async #ask(signal, begin, take) {
     signal?.throwIfAborted();
-    if (this.#isClosed) throw new InvokerError(CLOSED);
+    if (this.#host.isClosed) throw new InvokerError(CLOSED);
     const id = ++this.#lastRequest;
     try {
       return rethrowing(() => begin(id, ...now())) ?? this.#wait(id, signal, take);
@@ -124,7 +128,8 @@ export class Engine {
 
   /** Does what the core asks for. */
   #drain() {
-    if (this.#isClosed) return;
+    // Another context can have closed it while something of this one's was under way.
+    if (this.#host.isClosed) return this.#end();
     for (let task = this.#core.poll(); task; task = this.#core.poll()) {
       try {
         this.#carryOut(task);
@@ -142,11 +147,20 @@ export class Engine {
       if (waiting) waiting.resume();
       else this.#core.cancel(id);
     } else if (kind === "event") {
-      this.#host.onEvent?.({ level: task.level, message: task.message });
+      this.#tell({ level: task.level, message: task.message });
     } else if (kind === "sign") {
       this.#keep(sign(task.takeKey(), task.body), (bytes) => this.#core.signed(id, bytes, ...now()));
     } else {
       this.#keep(this.#exchange(task), (answer) => this.#answered(id, answer));
+    }
+  }
+
+  /** What the program makes of an event is no reason for a request to fail. */
+  #tell(event) {
+    try {
+      this.#host.onEvent?.(event);
+    } catch (error) {
+      console.error("invoker: onEvent threw:", error);
     }
   }
 
@@ -177,7 +191,7 @@ export class Engine {
     // No timer runs beyond a request's context: what is due then is found by the next one.
     if (this.#isContext && !isAwaited) return;
     const due = this.#core.dueIn(...now());
-    if (due === undefined || this.#isClosed) return;
+    if (due === undefined || this.#host.isClosed) return;
     this.#timer = setTimeout(() => {
       this.#core.onTime(...now());
       this.#drain();

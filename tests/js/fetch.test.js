@@ -206,6 +206,40 @@ test("a caller that aborts while it waits is let go at once, with its own reason
   assert.deepEqual(receiver.arrived, []);
 });
 
+test("what onEvent throws is told, and harms no request", async (t) => {
+  const told = [];
+  const { error } = console;
+  console.error = (...args) => told.push(args);
+  t.after(() => (console.error = error));
+  const thrown = new Error("the program's own");
+  const onEvent = () => {
+    throw thrown;
+  };
+  const { receiver, invoker } = await setUp(t, {}, { onEvent });
+  assert.ok(bearer(await (await invoker.fetch(receiver.url)).json()));
+  assert.ok(bearer(await (await invoker.fetch(receiver.url)).json()));
+  assert.deepEqual(told[0]?.at(-1), thrown);
+});
+
+test("a configuration that JSON can't hold is refused as any other wrong one", () => {
+  const circle = { credentials: { type: "metadata" } };
+  circle.audiences = [circle];
+  for (const config of [circle, { credentials: { type: "metadata" }, max_waiting_requests: 10n }]) {
+    assert.throws(() => new Invoker(config), (error) => {
+      assert.ok(error instanceof ConfigError, String(error));
+      assert.match(error.message, /^can't be written as JSON: .+$/);
+      return true;
+    });
+  }
+});
+
+test("a question for what can't be an audience or a scope is a wrong configuration", async (t) => {
+  const { emulator, invoker } = await setUp(t);
+  await assert.rejects(invoker.idToken(""), ConfigError);
+  await assert.rejects(invoker.accessToken("a b"), ConfigError);
+  assert.deepEqual(await emulator.callsFor(""), []);
+});
+
 test("a closed Invoker lets go of who waits, and refuses who comes", async (t) => {
   const { emulator, receiver, invoker } = await setUp(t, { timeout: "1m" });
   await emulator.fault({ path: "/computeMetadata/*", hang: true });

@@ -67,6 +67,19 @@ test("a request whose client leaves while it fetches takes no other one down", {
   assert.equal((await staying).status, 200);
 });
 
+test("an Invoker that one request closes is closed for all", { timeout: 30_000 }, async (t) => {
+  const { emulator, ask } = await setUp(t);
+  await emulator.fault({ path: "/computeMetadata/*", delay: "1s" });
+  const waiting = ask("/token");
+  while ((await emulator.callsFor(AUDIENCE)).length === 0) await new Promise(setImmediate);
+  assert.equal((await ask("/close")).text, "closed");
+  for (const { status, text } of [await waiting, await ask("/token"), await ask("/fetch")]) {
+    assert.equal(status, 500, text);
+    assert.equal(JSON.parse(text).code, "closed");
+  }
+  assert.equal((await emulator.callsFor(AUDIENCE)).length, 1);
+});
+
 test("a refresh goes on when its request has been answered", async (t) => {
   // Usable for 20 s, and so refreshed after 10.
   const { emulator, ask } = await setUp(t, undefined, "--token-lifetime", "50s");

@@ -32,6 +32,10 @@ const routes = {
     return invoker.withContext({ waitUntil }).idToken(AUDIENCE);
   },
   "/kept": () => String(kept),
+  "/close": (invoker) => {
+    invoker.close();
+    return "closed";
+  },
   "/config": () => {
     try {
       new Invoker({ credentials: { type: "metadata", cluster: "metadata" } });
