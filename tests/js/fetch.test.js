@@ -279,6 +279,22 @@ for (const [kind, credentials] of Object.entries(kinds)) {
   });
 }
 
+test("impersonation gets the other account's tokens, from IAM", async (t) => {
+  const iam = "https://iamcredentials.googleapis.com";
+  const { fetch } = globalThis;
+  t.after(() => (globalThis.fetch = fetch));
+  const { emulator, receiver, invoker } = await setUp(t, {
+    credentials: { type: "impersonation", service_account: ACCOUNT, source: { type: "metadata" } },
+  });
+  // No DNS of a test's leads there.
+  globalThis.fetch = (input, init) =>
+    fetch(input instanceof URL && input.origin === iam ? new URL(input.pathname, emulator.url) : input, init);
+  const answer = await (await invoker.fetch(receiver.url)).json();
+  assert.equal((await receiver.verified(bearer(answer), AUDIENCE)).email, ACCOUNT);
+  const paths = (await emulator.calls()).map(({ path }) => path);
+  assert.ok(paths.some((path) => path.endsWith(`/${ACCOUNT}:generateIdToken`)), paths.join(" "));
+});
+
 test("a key can be in the environment", async (t) => {
   const emulator = await Emulator.start(t);
   const environment = { CALLER_KEY: JSON.stringify(emulator.file("key")) };
