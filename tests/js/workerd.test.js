@@ -80,6 +80,16 @@ test("an Invoker that one request closes is closed for all", { timeout: 30_000 }
   assert.equal((await emulator.callsFor(AUDIENCE)).length, 1);
 });
 
+test("a closed Invoker gives away no token that it still has", async (t) => {
+  const { receiver, ask } = await setUp(t);
+  assert.equal((await ask("/fetch")).status, 200);
+  assert.equal((await ask("/close")).text, "closed");
+  for (const { text } of [await ask("/fetch"), await ask("/token")]) {
+    assert.equal(JSON.parse(text).code, "closed");
+  }
+  assert.equal(receiver.arrived.length, 1);
+});
+
 test("a refresh goes on when its request has been answered", async (t) => {
   // Usable for 20 s, and so refreshed after 10.
   const { emulator, ask } = await setUp(t, undefined, "--token-lifetime", "50s");
