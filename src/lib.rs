@@ -45,7 +45,7 @@
 //! The hosts, and what only the command needs:
 //!
 //! - `host`: `proxy_wasm` is the module that Envoy loads, `proxy_wasm_wire` its wire formats, tested natively; `component`
-//!   is the WASI component, `js`
+//!   has the WASI components, `js`
 //!   what the JavaScript package in `js/` is built on; `native` serves the command
 //! - `check`: what `invoker check` finds, in a configuration and in Envoy's bootstrap
 //! - `explain`: what would happen to a request
@@ -77,7 +77,7 @@
 //! - Where one audience is for all, the decision allocates nothing: `tests/hit_path_allocations.rs`.
 //! - The emulator is faithful: `tests/emulator`, and Google's own clients in `tests/clients`.
 //! - What `check` and `explain` print: `tests/check`.
-//! - The WASI component in jco serve: `tests/components`.
+//! - The WASI components in jco serve and in Wasmtime: `tests/components`.
 //! - The JavaScript package on Node.js, Deno and workerd: `tests/js`.
 //! - The built module in a real Envoy, oldest and newest supported, in both places: `tests/e2e`.
 

@@ -1,13 +1,30 @@
 # The WASI components. Needs common.sh and rust.sh.
 
 component_target=wasm32-wasip2
-egress=$root/target/$component_target/release/invoker-egress.wasm
+components=$root/target/$component_target/release
+egress=$components/invoker-egress.wasm
+client=$components/invoker-client.wasm
 
-# build_components: into $egress. No wasm-opt, which knows modules only.
+# build_components: into $egress and $client. No wasm-opt, which knows modules only.
 build_components() {
   ensure_rust "$component_target"
-  say "Building invoker-egress.wasm ..."
-  build_wasm "$component_target"
-  mkdir -p "$(dirname "$egress")"
-  cp "$root/target/$component_target/module/invoker.wasm" "$egress"
+  build_component "$egress"
+  build_component "$client" --features client
+}
+
+# build_component FILE CARGO-ARGUMENTS...
+build_component() {
+  say "Building $(basename "$1") ..."
+  build_wasm "$component_target" "${@:2}"
+  mkdir -p "$components"
+  cp "$root/target/$component_target/module/invoker.wasm" "$1"
+}
+
+# What the tests of the components need: a host, and applications to compose with.
+build_component_hosts() {
+  say "Building the Wasmtime host, for the tests (some minutes, once) ..."
+  (cd "$root/tests/components/wasmtime" && CARGO_TARGET_DIR=$root/target/wasmtime-host cargo build --locked) >&2
+  say "Building the applications, for the tests ..."
+  (cd "$root/tests/components/applications" && CARGO_TARGET_DIR=$root/target/applications \
+    cargo build --locked --release --target "$component_target") >&2
 }

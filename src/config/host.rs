@@ -10,6 +10,8 @@ pub enum Host {
     Envoy,
     /// A WASI component: callouts go out as they are.
     Wasi,
+    /// A WASI component that others can ask for tokens, besides.
+    WasiClient,
     /// A package in a program, which can have tokens of its own.
     JavaScript,
 }
@@ -24,10 +26,12 @@ impl Config {
         let mut problems = Problems::default();
         match host {
             Host::Envoy => self.check_for_envoy(&mut problems),
-            Host::Wasi | Host::JavaScript => self.check_without_envoy(&mut problems),
+            Host::Wasi | Host::WasiClient | Host::JavaScript => {
+                self.check_without_envoy(&mut problems)
+            }
         }
         // A program can ask for tokens by itself.
-        let can_ask = host == Host::JavaScript;
+        let can_ask = matches!(host, Host::WasiClient | Host::JavaScript);
         if self.rules.rules().is_empty() && !self.rules.honours_annotations() && !can_ask {
             problems.add(
                 "audiences",
@@ -37,7 +41,7 @@ impl Config {
                          {cluster: profiles, audience: \"https://profiles-abc-uc.a.run.app\"}, \
                          or set audience_from_metadata: true"
                     }
-                    Host::Wasi | Host::JavaScript => {
+                    Host::Wasi | Host::WasiClient | Host::JavaScript => {
                         "holds no rule, so there is nothing to do; write one, such as \
                          {authority: \"*.a.run.app\", audience: \"https://{authority}\"}"
                     }

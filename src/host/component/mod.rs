@@ -1,27 +1,11 @@
-//! A WASI 0.2 component (`wit/egress.wit`): requests come in, get their token, and go on to the host that they name.
-//!
-//! An instance has one thread. Where its host calls it again for the next request, its tokens are still there, and so are
-//! callouts that nobody waits for any more: whichever call comes next takes their answers. It waits in one
-//! place, [`Instance::wait`], for whatever comes first.
+//! The WASI components: one crate, built once for each. Cargo's feature `client` chooses the client of WASI 0.3
+//! (`wit/identity`); without it, it is the proxy of WASI 0.2 (`wit/egress`).
 
-mod body;
-mod callout;
-mod clock;
+mod configuration;
+mod log;
+
+#[cfg(feature = "client")]
+mod client;
+
+#[cfg(not(feature = "client"))]
 mod egress;
-mod fields;
-mod instance;
-mod pipe;
-mod upstream;
-
-use wasip2::exports::http::incoming_handler::Guest;
-use wasip2::http::types::{IncomingRequest, ResponseOutparam};
-
-struct Component;
-
-impl Guest for Component {
-    fn handle(request: IncomingRequest, answer: ResponseOutparam) {
-        egress::handle(&request, answer);
-    }
-}
-
-wasip2::http::proxy::export!(Component);

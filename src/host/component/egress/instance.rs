@@ -3,23 +3,20 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use wasip2::io::poll::{self, Pollable};
 use wasip2::random::random;
 
 use super::callout::{Callout, Outcome};
 use super::clock;
-use crate::authenticator::{CalloutId, Event, Level, Output, RequestId};
-use crate::config::{Config, ConfigErrors, Host};
+use crate::authenticator::{CalloutId, Output, RequestId};
+use crate::config::Host;
 use crate::error::Denial;
+use crate::host::component::configuration::{self, Configured, Misconfigured};
+use crate::host::component::log;
 use crate::invoker::Invoker;
-use crate::source::metadata::METADATA_HOST;
 use crate::store::MemoryStore;
 use crate::token::Token;
-
-/// The environment variable with the configuration, as JSON.
-const CONFIG: &str = "INVOKER_CONFIG";
 
 pub(super) struct Instance {
     pub(super) invoker: Invoker,
@@ -32,10 +29,6 @@ pub(super) struct Instance {
     metadata_host: Option<String>,
 }
 
-/// There is no instance. What is wrong was told, once.
-#[derive(Clone, Copy)]
-pub(super) struct Misconfigured;
-
 thread_local! {
     static INSTANCE: RefCell<Option<Result<Instance, Misconfigured>>> = const { RefCell::new(None) };
 }
@@ -47,12 +40,7 @@ thread_local! {
 /// The configuration can't be used.
 pub(super) fn with<T>(act: impl FnOnce(&mut Instance) -> T) -> Result<T, Misconfigured> {
     INSTANCE.with_borrow_mut(|made| {
-        let made = made.get_or_insert_with(|| {
-            Instance::new().map_err(|problems| {
-                eprintln!("invoker: error: {problems}");
-                Misconfigured
-            })
-        });
+        let made = made.get_or_insert_with(Instance::new);
         made.as_mut()
             .map(act)
             .map_err(|misconfigured| *misconfigured)
@@ -60,26 +48,21 @@ pub(super) fn with<T>(act: impl FnOnce(&mut Instance) -> T) -> Result<T, Misconf
 }
 
 impl Instance {
-    fn new() -> Result<Self, String> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
-        let text = variable(CONFIG).ok_or_else(|| {
-            format!("{CONFIG} is not set; give the component the configuration there, as JSON")
-        })?;
-        let told = |errors: ConfigErrors| format!("{CONFIG}: {errors}");
-        let config = Config::from_json(&text).and_then(|config| config.for_host(Host::Wasi));
-        let config = config.map_err(told)?;
-        let source = config.source(&variable).map_err(told)?;
-        let allow_insecure = config.allow_insecure;
-        let seed = random::get_random_u64();
-        let started = clock::now().monotonic;
+    fn new() -> Result<Self, Misconfigured> {
+        let (seed, started) = (random::get_random_u64(), clock::now().monotonic);
+        let Configured {
+            invoker,
+            allow_insecure,
+            metadata_host,
+        } = configuration::read(Host::Wasi, seed, started)?;
         Ok(Self {
-            invoker: Invoker::new(config, source, seed, started, Duration::ZERO),
+            invoker,
             store: MemoryStore::default(),
             allow_insecure,
             callouts: Vec::new(),
             results: BTreeMap::new(),
             requests: 0,
-            metadata_host: variable(METADATA_HOST),
+            metadata_host,
         })
     }
 
@@ -145,7 +128,7 @@ impl Instance {
                 }
                 // There is no other instance that it could reach.
                 Output::Wake(_) => {}
-                Output::Event(event) => tell(&event),
+                Output::Event(event) => log::tell(&event),
             }
         }
         // Nobody asks what was counted here, and it would grow.
@@ -172,15 +155,4 @@ pub(super) fn wait(others: &[Pollable]) {
     }
     drop(own);
     let _ = with(Instance::step);
-}
-
-/// The host keeps what is written to standard error, or does not.
-fn tell(event: &Event) {
-    let level = match event.level() {
-        Level::Debug => return,
-        Level::Info => "info",
-        Level::Warn => "warning",
-        Level::Error => "error",
-    };
-    eprintln!("invoker: {level}: {event}");
 }

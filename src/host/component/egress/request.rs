@@ -7,12 +7,13 @@ use wasip2::http::types::{
 };
 
 use super::fields::{self, Written};
-use super::instance::{self, Instance, Misconfigured};
+use super::instance::{self, Instance};
 use super::pipe::Pipe;
 use super::upstream::Upstream;
 use super::{body, clock};
 use crate::authenticator::RequestId;
 use crate::error::{Code, Denial};
+use crate::host::component::configuration::Misconfigured;
 use crate::host::url_head::UrlHead;
 use crate::invoker::Verdict;
 
