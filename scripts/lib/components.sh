@@ -3,12 +3,14 @@
 component_target=wasm32-wasip2
 components=$root/target/$component_target/release
 egress=$components/invoker-egress.wasm
+egress_hosted=$components/invoker-egress-hosted.wasm
 client=$components/invoker-client.wasm
 
-# build_components: into $egress and $client. No wasm-opt, which knows modules only.
+# build_components: into $egress, $egress_hosted and $client. No wasm-opt, which knows modules only.
 build_components() {
   ensure_rust "$component_target"
   build_component "$egress"
+  build_component "$egress_hosted" --features hosted
   build_component "$client" --features client
 }
 

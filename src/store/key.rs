@@ -53,6 +53,12 @@ pub fn success_key(identity: &str) -> String {
     format!("{PREFIX}/success/{identity}")
 }
 
+/// Whether a [`Record`](super::Record) lies there.
+pub(super) fn is_record(name: &str) -> bool {
+    let kind = name.strip_prefix(PREFIX).unwrap_or_default();
+    kind.starts_with("/token/") || kind.starts_with("/slot/")
+}
+
 /// No part of an identity holds a line break, and its first part says how many there are: so no two
 /// pairs have the same text.
 fn full(identity: &str, wanted: &Wanted) -> Box<str> {

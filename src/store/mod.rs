@@ -1,13 +1,15 @@
-//! What the VMs of one process share.
+//! What the VMs of one process share, or the instances of a component.
 //!
 //! The store itself belongs to the host (Envoy's shared data; memory elsewhere) and is lent to the
 //! core for a call. It has no deletion and no transactions: every change of a record goes by
 //! compare-and-swap, and who loses reads again and decides again.
 
+mod bucket;
 mod key;
 mod memory;
 mod record;
 
+pub use bucket::{Bucket, BucketStore};
 pub use key::{DERIVED_SLOTS, RecordKey, success_key};
 pub use memory::MemoryStore;
 pub use record::{Failure, Lease, PeerId, Record, Slot, StoredToken};

@@ -90,6 +90,9 @@ pub enum Slot {
     Taken,
 }
 
+/// The one field of a stored token that means something on this machine alone.
+const FETCHED_AT: &str = "fetched_at";
+
 #[derive(Default, Serialize, Deserialize)]
 struct Wire {
     key: String,
@@ -217,6 +220,31 @@ impl Failure {
         (self.failed_at <= now && latest.since(now).as_millis() <= u128::from(LONGEST_BACKOFF_MS))
             .then_some(self)
     }
+}
+
+/// Of a written record what other machines can use: the token, and when it came by the wall clock.
+pub(super) fn only_token(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut wire: Wire = serde_json::from_slice(bytes).ok()?;
+    *wire.token.get_mut(FETCHED_AT)? = Value::from(0);
+    let shared = Wire {
+        key: wire.key,
+        token: wire.token,
+        ..Wire::default()
+    };
+    serde_json::to_vec(&shared).ok()
+}
+
+/// `own` with the token of `theirs`, if that is a record of the same key and its token came later.
+pub(super) fn with_newer_token(own: Option<&[u8]>, theirs: &[u8]) -> Option<Vec<u8>> {
+    let theirs: Wire = serde_json::from_slice(&only_token(theirs)?).ok()?;
+    let came = |token: &Value| token.get("fetched_unix").and_then(Value::as_u64);
+    let Some(own) = own else {
+        return serde_json::to_vec(&theirs).ok();
+    };
+    let mut both: Wire = serde_json::from_slice(own).ok()?;
+    let is_newer = both.key == theirs.key && came(&both.token) < came(&theirs.token);
+    both.token = theirs.token;
+    is_newer.then(|| serde_json::to_vec(&both).ok())?
 }
 
 fn part<T: DeserializeOwned>(value: Value) -> Option<T> {

@@ -201,7 +201,7 @@ async fn news(request: RequestId, due: Option<Monotonic>) {
     poll_fn(
         |context| match with(|instance| instance.is_woken(request, context)) {
             Ok(false) => due.as_mut().poll(context),
-            Ok(true) | Err(Misconfigured) => Poll::Ready(()),
+            Ok(true) | Err(_) => Poll::Ready(()),
         },
     )
     .await;

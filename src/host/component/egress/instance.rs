@@ -9,18 +9,18 @@ use wasip2::random::random;
 
 use super::callout::{Callout, Outcome};
 use super::clock;
+use super::store::{self, Store};
 use crate::authenticator::{CalloutId, Output, RequestId};
 use crate::config::Host;
 use crate::error::Denial;
 use crate::host::component::configuration::{self, Configured, Misconfigured};
 use crate::host::component::log;
 use crate::invoker::Invoker;
-use crate::store::MemoryStore;
 use crate::token::Token;
 
 pub(super) struct Instance {
     pub(super) invoker: Invoker,
-    pub(super) store: MemoryStore,
+    pub(super) store: Store,
     pub(super) allow_insecure: bool,
     callouts: Vec<Callout>,
     /// For requests that waited.
@@ -40,6 +40,9 @@ thread_local! {
 /// The configuration can't be used.
 pub(super) fn with<T>(act: impl FnOnce(&mut Instance) -> T) -> Result<T, Misconfigured> {
     INSTANCE.with_borrow_mut(|made| {
+        if matches!(made, Some(Err(problem)) if problem.is_temporary) {
+            *made = None;
+        }
         let made = made.get_or_insert_with(Instance::new);
         made.as_mut()
             .map(act)
@@ -50,14 +53,17 @@ pub(super) fn with<T>(act: impl FnOnce(&mut Instance) -> T) -> Result<T, Misconf
 impl Instance {
     fn new() -> Result<Self, Misconfigured> {
         let (seed, started) = (random::get_random_u64(), clock::now().monotonic);
+        let configured = configuration::read(Host::Wasi, seed, started)?;
+        let store = store::new(&configured);
         let Configured {
             invoker,
             allow_insecure,
             metadata_host,
-        } = configuration::read(Host::Wasi, seed, started)?;
+            ..
+        } = configured;
         Ok(Self {
             invoker,
-            store: MemoryStore::default(),
+            store,
             allow_insecure,
             callouts: Vec::new(),
             results: BTreeMap::new(),

@@ -11,6 +11,7 @@ mod fields;
 mod instance;
 mod pipe;
 mod request;
+mod store;
 mod upstream;
 
 use wasip2::exports::http::incoming_handler::Guest;

@@ -195,9 +195,9 @@ fn denied(instance: &Instance, denial: &Denial) -> Refusal {
 
 impl From<Misconfigured> for Refusal {
     /// The problems are in the log; whoever calls may be a stranger.
-    fn from(_: Misconfigured) -> Self {
+    fn from(problem: Misconfigured) -> Self {
         Self {
-            status: 500,
+            status: if problem.is_temporary { 503 } else { 500 },
             text: "invoker: the configuration can't be used; see the component's standard error"
                 .to_owned(),
         }

@@ -1,8 +1,10 @@
 //! Serves a WASI HTTP component with Wasmtime, as `wasmtime serve` does with instances that it uses again, on a port that it
-//! prints. The component sees the environment and standard error.
+//! prints. The component sees the environment, standard error, the settings (`wasi:config`) and two buckets (`wasi:keyvalue`):
+//! `tokens`, which all instances have in common, and `broken`.
 //!
-//! usage: invoker-wasmtime-host COMPONENT [PLUG]
+//! usage: invoker-wasmtime-host [--config KEY=VALUE]... COMPONENT [PLUG]
 
+mod key_value;
 mod state;
 
 use std::path::PathBuf;
@@ -21,13 +23,27 @@ use self::state::Server;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let mut settings = Vec::new();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--config" => {
+                let setting = arguments.next().context("--config needs KEY=VALUE")?;
+                let (key, value) = setting
+                    .split_once('=')
+                    .context("--config needs KEY=VALUE")?;
+                settings.push((key.to_owned(), value.to_owned()));
+            }
+            path => paths.push(path.into()),
+        }
+    }
     let component = match paths.as_slice() {
         [component] => std::fs::read(component)?,
         [component, plug] => plugged(component, plug)?,
-        _ => bail!("usage: invoker-wasmtime-host COMPONENT [PLUG]"),
+        _ => bail!("usage: invoker-wasmtime-host [--config KEY=VALUE]... COMPONENT [PLUG]"),
     };
-    let server = Server::new(&component).map_err(|error| anyhow!("{error:?}"))?;
+    let server = Server::new(&component, settings).map_err(|error| anyhow!("{error:?}"))?;
     let handler = ProxyHandler::new(server);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);

@@ -8,10 +8,13 @@ use std::time::Instant;
 use wasmtime::component::{Component, GuestTaskId, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::handler::{
     HandlerState, Instance, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, p2, p3};
+
+use crate::key_value::{self, Buckets, KeyValue};
 
 /// Each memory of a component: far less than the bodies that the tests send through it.
 const MEMORY_BYTES: usize = 8 << 20;
@@ -24,6 +27,8 @@ pub(crate) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
+    settings: WasiConfigVariables,
+    buckets: Buckets,
     limits: StoreLimits,
 }
 
@@ -52,11 +57,13 @@ impl WasiHttpView for Guest {
 
 pub(crate) struct Server {
     engine: Engine,
+    settings: Vec<(String, String)>,
+    buckets: Buckets,
     component: ProxyPre<Guest>,
 }
 
 impl Server {
-    pub(crate) fn new(component: &[u8]) -> wasmtime::Result<Self> {
+    pub(crate) fn new(component: &[u8], settings: Vec<(String, String)>) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config.wasm_component_model_async(true);
         let engine = Engine::new(&config)?;
@@ -66,12 +73,24 @@ impl Server {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         p2::add_only_http_to_linker_async(&mut linker)?;
         p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_config::add_to_linker(&mut linker, |guest: &mut Guest| {
+            WasiConfig::from(&guest.settings)
+        })?;
+        key_value::add_to_linker(&mut linker, |guest: &mut Guest| KeyValue {
+            buckets: &guest.buckets,
+            table: &mut guest.table,
+        })?;
         let component = linker.instantiate_pre(&component)?;
         let component = match p3::bindings::ServicePre::new(component.clone()) {
             Ok(service) => ProxyPre::P3(service),
             Err(_) => ProxyPre::P2(p2::bindings::ProxyPre::new(component)?),
         };
-        Ok(Self { engine, component })
+        Ok(Self {
+            engine,
+            settings,
+            buckets: Buckets::default(),
+            component,
+        })
     }
 }
 
@@ -86,6 +105,8 @@ impl HandlerState for Server {
             wasi: WasiCtx::builder().inherit_env().inherit_stderr().build(),
             http: WasiHttpCtx::new(),
             hooks: Hooks,
+            settings: self.settings.clone().into_iter().collect(),
+            buckets: self.buckets.clone(),
             limits: StoreLimitsBuilder::new()
                 .memory_size(MEMORY_BYTES)
                 .trap_on_grow_failure(true)
