@@ -13,11 +13,10 @@ const JAVASCRIPT: [&str; 1] = ["wasm-bindgen"];
 const COMPONENT: [&str; 1] = ["wasip2"];
 
 #[expect(clippy::unwrap_used, reason = "a test's own")]
-fn dependencies(target: &str) -> BTreeSet<String> {
+fn dependencies(target: &str, features: &str) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
-        .args([
-            "tree", "--locked", "--edges", "normal", "--prefix", "none", "--target", target,
-        ])
+        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none"])
+        .args(["--target", target, "--features", features])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
@@ -30,7 +29,11 @@ fn dependencies(target: &str) -> BTreeSet<String> {
 
 /// Of what one host needs and others must not, a target has its own host's, and nothing else.
 fn only(target: &str, own: &[&str]) -> BTreeSet<String> {
-    let found = dependencies(target);
+    only_with(target, "", own)
+}
+
+fn only_with(target: &str, features: &str, own: &[&str]) -> BTreeSet<String> {
+    let found = dependencies(target, features);
     for names in [&COMMAND[..], &JAVASCRIPT, &COMPONENT] {
         let expected = if names == own { names } else { &[] };
         let has: Vec<_> = names.iter().filter(|name| found.contains(**name)).collect();
@@ -52,7 +55,9 @@ fn the_javascript_package_needs_nothing_of_the_others() {
 
 #[test]
 fn the_component_needs_nothing_of_the_others() {
-    only("wasm32-wasip2", &COMPONENT);
+    for features in ["", "hosted", "client"] {
+        only_with("wasm32-wasip2", features, &COMPONENT);
+    }
 }
 
 #[test]

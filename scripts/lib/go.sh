@@ -12,3 +12,21 @@ install_go_tool() {
   fi
   printf '%s\n' "$binary"
 }
+
+# install_go_module NAME FOLDER BUILD-ARGUMENTS...: prints the folder .tools/NAME with what `go build` makes of the module in FOLDER,
+# and builds it first if it is not there.
+install_go_module() {
+  local name=$1 source=$root/$2 folder=$tools/$1
+  shift 2
+  local wanted
+  wanted=$(find "$source" -maxdepth 1 -name 'go.*' -o -maxdepth 1 -name '*.go' | sort | xargs cat | cksum)
+  if [[ $(cat "$folder/.installed" 2>/dev/null) != "$wanted" ]]; then
+    require go "$name is built from source: install Go from https://go.dev/doc/install and try again."
+    say "Building $name (some minutes, once) ..."
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    (cd "$source" && go build -o "$folder/" "$@") >&2 || die "go could not build $name; its own message stands above."
+    printf '%s' "$wanted" >"$folder/.installed"
+  fi
+  printf '%s\n' "$folder"
+}

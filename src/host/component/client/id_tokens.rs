@@ -42,12 +42,12 @@ impl From<Denial> for Error {
 }
 
 impl From<Misconfigured> for Error {
-    fn from(_: Misconfigured) -> Self {
+    fn from(problem: Misconfigured) -> Self {
         Self {
             code: "misconfigured".to_owned(),
             message: "the configuration can't be used; see the component's standard error"
                 .to_owned(),
-            is_temporary: false,
+            is_temporary: problem.is_temporary,
         }
     }
 }
