@@ -2,8 +2,6 @@
 //!
 //! Leases, failures and pauses are told by a monotonic clock, which no two machines share, so they stay in the instance's memory.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use super::{MemoryStore, Mismatch, SharedStore, Version, key, record};
 
 /// A key-value store that others read and write too. What goes wrong with it costs a fetch, so nothing here fails.
@@ -80,11 +78,9 @@ impl<B: Bucket> SharedStore for BucketStore<B> {
     }
 }
 
-/// Short, and of letters that every store takes. Two names with one key cost a fetch, since a record says whose it is.
+/// Short, and of letters that every store takes.
 fn bucket_key(name: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    format!("invoker-1-{:016x}", hasher.finish())
+    format!("invoker-1-{:016x}", key::hash(name))
 }
 
 #[cfg(test)]

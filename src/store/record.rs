@@ -90,9 +90,6 @@ pub enum Slot {
     Taken,
 }
 
-/// The one field of a stored token that means something on this machine alone.
-const FETCHED_AT: &str = "fetched_at";
-
 #[derive(Default, Serialize, Deserialize)]
 struct Wire {
     key: String,
@@ -222,29 +219,44 @@ impl Failure {
     }
 }
 
-/// Of a written record what other machines can use: the token, and when it came by the wall clock.
+/// Of a written record what other machines can use: whose it is, the token, and when that came by the wall clock.
+fn shared_part(bytes: &[u8]) -> Option<(String, WireToken)> {
+    let wire: Wire = serde_json::from_slice(bytes).ok()?;
+    let token: WireToken = part(wire.token)?;
+    let fetched_at = Monotonic::from_millis(0);
+    Some((
+        wire.key,
+        WireToken {
+            fetched_at,
+            ..token
+        },
+    ))
+}
+
+/// A written record with nothing but its token; `None` if it has none.
 pub(super) fn only_token(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut wire: Wire = serde_json::from_slice(bytes).ok()?;
-    *wire.token.get_mut(FETCHED_AT)? = Value::from(0);
-    let shared = Wire {
-        key: wire.key,
-        token: wire.token,
+    let (key, token) = shared_part(bytes)?;
+    let wire = Wire {
+        key,
+        token: value(&Some(token)),
         ..Wire::default()
     };
-    serde_json::to_vec(&shared).ok()
+    serde_json::to_vec(&wire).ok()
 }
 
 /// `own` with the token of `theirs`, if that is a record of the same key and its token came later.
 pub(super) fn with_newer_token(own: Option<&[u8]>, theirs: &[u8]) -> Option<Vec<u8>> {
-    let theirs: Wire = serde_json::from_slice(&only_token(theirs)?).ok()?;
-    let came = |token: &Value| token.get("fetched_unix").and_then(Value::as_u64);
     let Some(own) = own else {
-        return serde_json::to_vec(&theirs).ok();
+        return only_token(theirs);
     };
+    let (key, token) = shared_part(theirs)?;
     let mut both: Wire = serde_json::from_slice(own).ok()?;
-    let is_newer = both.key == theirs.key && came(&both.token) < came(&theirs.token);
-    both.token = theirs.token;
-    is_newer.then(|| serde_json::to_vec(&both).ok())?
+    let came = part::<WireToken>(both.token).map(|token| token.fetched_unix);
+    if both.key != key || came >= Some(token.fetched_unix) {
+        return None;
+    }
+    both.token = value(&Some(token));
+    serde_json::to_vec(&both).ok()
 }
 
 fn part<T: DeserializeOwned>(value: Value) -> Option<T> {

@@ -46,20 +46,20 @@ pub(super) fn read(host: Host, seed: u64, started: Monotonic) -> Result<Configur
         Misconfigured { is_temporary }
     };
     let settings = Settings::read().map_err(|problem| told(problem, true))?;
-    configured(host, &settings, seed, started).map_err(|problem| told(problem, false))
+    configured(host, settings, seed, started).map_err(|problem| told(problem, false))
 }
 
 fn configured(
     host: Host,
-    settings: &Settings,
+    settings: Settings,
     seed: u64,
     started: Monotonic,
 ) -> Result<Configured, String> {
-    let text = settings.config.as_deref().ok_or_else(|| {
+    let text = settings.config.ok_or_else(|| {
         format!("{CONFIG} is not set; give the component the configuration there, as JSON")
     })?;
     let told = |errors: ConfigErrors| format!("{CONFIG}: {errors}");
-    let config = Config::from_json(text).and_then(|config| config.for_host(host));
+    let config = Config::from_json(&text).and_then(|config| config.for_host(host));
     let config = config.map_err(told)?;
     let variable = |name: &str| not_empty(environment(name));
     let source = config.source(&variable).map_err(told)?;
@@ -67,9 +67,9 @@ fn configured(
     Ok(Configured {
         invoker: Invoker::new(config, source, seed, started, Duration::ZERO),
         allow_insecure,
-        metadata_host: settings.metadata_host.clone(),
+        metadata_host: settings.metadata_host,
         #[cfg(feature = "hosted")]
-        bucket: settings.bucket.clone(),
+        bucket: settings.bucket,
     })
 }
 

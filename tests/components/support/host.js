@@ -43,9 +43,9 @@ export class Host {
     return host;
   }
 
-  /** Serves a component in Wasmtime, composed with a plug if there is one, or with settings; ends with the test. */
-  static async wasmtime(test, environment, component, ...flagsAndPlug) {
-    const host = new Host(test, process.env.WASMTIME_HOST, [component, ...flagsAndPlug], environment);
+  /** Serves in Wasmtime what these name: settings, a component, and a plug to compose it with; ends with the test. */
+  static async wasmtime(test, environment, ...args) {
+    const host = new Host(test, process.env.WASMTIME_HOST, args, environment);
     await host.#until(() => /listening on 127\.0\.0\.1:(\d+)/.exec(host.log)?.[1]);
     return host;
   }
