@@ -204,6 +204,22 @@ mod tests {
     }
 
     #[test]
+    fn of_a_record_that_is_being_refreshed_the_bucket_gets_the_token_alone() {
+        let (one, _, bucket) = two();
+        let refreshing = Record {
+            token: with_token("ya29.x", 990).token,
+            ..leased()
+        };
+        write(&one, &refreshing);
+        let shared = bucket.get(&bucket_key(&key().name)).unwrap();
+        let Slot::Ours(shared) = Record::read(&shared, &key(), &wanted(), NOW) else {
+            panic!("it is another's");
+        };
+        assert_eq!(shared.lease, None);
+        assert_eq!(secret(&shared), Some("ya29.x"));
+    }
+
+    #[test]
     fn the_token_that_came_last_counts() {
         let (one, other, _) = two();
         write(&one, &with_token("first", 990));
