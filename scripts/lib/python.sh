@@ -35,3 +35,9 @@ ensure_test_venv() {
   make_venv "$tools/venv" "the tests' requirements ($(cksum <"$requirements" | cut -d' ' -f1))" \
     --requirement "$requirements"
 }
+
+# The same, with what makes pictures: for the benchmark and the soak.
+ensure_plotting_venv() {
+  make_venv "$tools/venv-bench" "the benchmark's requirements ($(cat "$root"/tests/{bench,e2e}/requirements.txt | cksum | cut -d' ' -f1))" \
+    --requirement "$root/tests/bench/requirements.txt"
+}
