@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import httpx
@@ -223,3 +224,52 @@ def test_every_script_explains_itself(script: str) -> None:
     assert said.returncode == 0
     assert f"usage: scripts/{script}" in said.stdout
     assert "set -euo" not in said.stdout
+
+
+class TestRelease:
+    def test_what_is_there_is_not_overwritten(self, tmp_path: Path) -> None:
+        said = run("scripts/release", "--snapshot", tmp_path)
+        assert (said.returncode, said.stdout) == (1, "")
+        assert f"{tmp_path} is there already" in said.stderr
+
+    @pytest.mark.parametrize(
+        ("version", "status", "says"),
+        [("2.0.0", 0, "the newer one"), ("1.0.0", 0, "the first one"), ("3.0.0", 1, "nothing under `## [3.0.0]`")],
+    )
+    def test_notes_are_one_version_s(self, tmp_path: Path, version: str, status: int, says: str) -> None:
+        changelog = tmp_path / "CHANGELOG.md"
+        changelog.write_text("# Changelog\n\n## [2.0.0] - 2027-01-01\n\n- the newer one\n\n## [1.0.0]\n\n- the first one\n")
+        said = run("python3", "scripts/lib/release_notes.py", changelog, version)
+        assert said.returncode == status
+        assert said.stdout.strip() == (f"- {says}" if status == 0 else "")
+        assert says in said.stdout + said.stderr
+
+    def test_an_image_is_packed_into_the_same_bytes_whenever(self, tmp_path: Path) -> None:
+        folder = tmp_path / "image"
+        (folder / "blobs").mkdir(parents=True)
+        (folder / "index.json").write_text("{}")
+        (folder / "blobs" / "one").write_text("1")
+        archives = [tmp_path / "first.tar", tmp_path / "second.tar"]
+        for number, archive in enumerate(archives):
+            os.utime(folder / "index.json", (number, number))
+            assert run("python3", "scripts/lib/image_archive.py", folder, archive).returncode == 0
+        first, second = (archive.read_bytes() for archive in archives)
+        assert first == second
+        with tarfile.open(archives[0]) as tar:
+            assert tar.getnames() == ["blobs/one", "index.json"]
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["scripts/fuzz", "--seconds", "soon"], "--seconds wants a whole number"),
+        (["scripts/fuzz", "nothing"], "no target 'nothing'; there are answers bootstrap"),
+        (["scripts/audit", "--quickly"], "unknown argument '--quickly'"),
+        (["scripts/release", "--now"], "unknown option '--now'"),
+        (["scripts/test", "everything"], "no stage 'everything'"),
+    ],
+)
+def test_a_wrong_argument_of_a_check_is_explained(command: list[str], says: str) -> None:
+    said = run(*command)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert says in said.stderr
