@@ -35,8 +35,8 @@ def judge(run: Run) -> list[Check]:
     fetched = tokens(run)
     answered = [outcome for outcome in run.outcomes if outcome.status is not None]
     statuses = Counter(outcome.status for outcome in answered)
-    denied = [outcome for outcome in answered if outcome.status in (500, 503) and outcome.body.startswith("invoker: ")]
-    lost = [outcome for outcome in answered if outcome.status != 200 and outcome not in set(denied)]
+    denied = [outcome for outcome in answered if is_denial(outcome)]
+    lost = [outcome for outcome in answered if outcome.status != 200 and not is_denial(outcome)]
     with_token = [outcome for outcome in denied if had_token(outcome, fetched[f"https://{outcome.host}"])]
     while_well = [outcome for outcome in denied if not was_ill(outcome, run)]
     gaps = [later - sooner for times in fetched.values() for sooner, later in zip(times, times[1:], strict=False)]
@@ -71,6 +71,10 @@ def judge(run: Run) -> list[Check]:
         flat("what Envoy has allocated", [(it.at, it.allocated) for it in run.samples]),
         flat("the virtual machines' largest memory", [(it.at, max(it.linear)) for it in run.samples if it.linear]),
     ]
+
+
+def is_denial(outcome: Outcome) -> bool:
+    return outcome.status in (500, 503) and outcome.body.startswith("invoker: ")
 
 
 def tokens(run: Run) -> dict[str, list[float]]:
