@@ -19,6 +19,7 @@ use invoker::wanted::{Scopes, Wanted};
 use invoker_fuzz::{belongs_in_a_header, jwt};
 use kinds::Kind;
 use libfuzzer_sys::fuzz_target;
+use serde_json::json;
 
 const AUDIENCE: &str = "https://profiles.example.com";
 /// What a server may well put into an answer that is an error, and nobody may read.
@@ -38,7 +39,7 @@ enum Given<'a> {
     Response {
         status: Status,
         headers: Vec<(Name<'a>, &'a str)>,
-        body: Vec<Piece<'a>>,
+        body: Body<'a>,
     },
     Failure(u8),
     Signature(Option<&'a [u8]>),
@@ -56,6 +57,23 @@ enum Name<'a> {
     MetadataFlavor,
     RetryAfter,
     Other(&'a str),
+}
+
+#[derive(Arbitrary, Debug)]
+enum Body<'a> {
+    Pieces(Vec<Piece<'a>>),
+    /// An error as Google's token services write it, or as its APIs do.
+    Complaint {
+        is_of_an_api: bool,
+        word: &'a str,
+        message: Vec<Piece<'a>>,
+    },
+    /// A token, in the form of one of the servers.
+    Token {
+        form: u8,
+        is_for_us: bool,
+        seconds: u32,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -180,7 +198,7 @@ fn response(given: Given<'_>) -> Result<Response, CalloutError> {
                 .into_iter()
                 .map(|(name, value)| (header(name), value.to_owned()))
                 .collect(),
-            body: body.into_iter().flat_map(bytes).collect(),
+            body: of_a_body(body),
         }),
         Given::Failure(which) => Err([
             CalloutError::Timeout,
@@ -201,6 +219,49 @@ fn header(name: Name<'_>) -> String {
         Name::Other(name) => name,
     }
     .to_owned()
+}
+
+fn of_a_body(body: Body<'_>) -> Vec<u8> {
+    match body {
+        Body::Pieces(pieces) => pieces.into_iter().flat_map(bytes).collect(),
+        Body::Complaint {
+            is_of_an_api,
+            word,
+            message,
+        } => {
+            let message: Vec<u8> = message.into_iter().flat_map(bytes).collect();
+            let message = String::from_utf8_lossy(&message);
+            let complaint = if is_of_an_api {
+                json!({"error": {"status": word, "message": message}})
+            } else {
+                json!({"error": word, "error_description": message})
+            };
+            complaint.to_string().into_bytes()
+        }
+        Body::Token {
+            form,
+            is_for_us,
+            seconds,
+        } => {
+            let audience = if is_for_us {
+                AUDIENCE
+            } else {
+                "https://profiles.example.com.evil"
+            };
+            let token = jwt(&json!({"aud": audience, "exp": seconds}).to_string());
+            match form % 4 {
+                0 => token,
+                1 => json!({"id_token": token}).to_string(),
+                2 => json!({"token": token}).to_string(),
+                _ => {
+                    json!({"access_token": "ya29.a", "accessToken": "ya29.a", "expires_in": seconds,
+                    "expireTime": "2026-11-28T00:00:00Z", "token_type": "Bearer"})
+                    .to_string()
+                }
+            }
+            .into_bytes()
+        }
+    }
 }
 
 fn bytes(piece: Piece<'_>) -> Vec<u8> {

@@ -26,6 +26,7 @@ use world::World;
 struct Input<'a> {
     kind: u8,
     prefetch: bool,
+    lives_long: bool,
     seed: u64,
     steps: Vec<Step<'a>>,
 }

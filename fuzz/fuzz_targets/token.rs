@@ -7,6 +7,7 @@ use invoker::audience::Audience;
 use invoker::token::Token;
 use invoker_fuzz::{belongs_in_a_header, jwt};
 use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -19,6 +20,28 @@ enum Given<'a> {
     Text(&'a str),
     /// A JWT with these claims, so that they get past its outer form.
     Claims(&'a str),
+    /// A JWT of which all but its audience and its end is in order.
+    Token {
+        aud: Aud<'a>,
+        exp: Exp<'a>,
+    },
+}
+
+#[derive(Arbitrary, Debug)]
+enum Aud<'a> {
+    Own,
+    Longer(&'a str),
+    Other(&'a str),
+    List(Vec<&'a str>),
+}
+
+#[derive(Arbitrary, Debug)]
+enum Exp<'a> {
+    Whole(u64),
+    Signed(i64),
+    Real(f64),
+    Text(&'a str),
+    None,
 }
 
 fuzz_target!(|input: Input<'_>| {
@@ -28,6 +51,22 @@ fuzz_target!(|input: Input<'_>| {
     let text = match input.given {
         Given::Text(text) => text.to_owned(),
         Given::Claims(claims) => jwt(claims),
+        Given::Token { aud, exp } => {
+            let aud: Value = match aud {
+                Aud::Own => audience.as_str().into(),
+                Aud::Longer(more) => format!("{}{more}", audience.as_str()).into(),
+                Aud::Other(other) => other.into(),
+                Aud::List(list) => list.into(),
+            };
+            let exp: Value = match exp {
+                Exp::Whole(seconds) => seconds.into(),
+                Exp::Signed(seconds) => seconds.into(),
+                Exp::Real(seconds) => seconds.into(),
+                Exp::Text(text) => text.into(),
+                Exp::None => Value::Null,
+            };
+            jwt(&json!({"aud": aud, "exp": exp}).to_string())
+        }
     };
     match Token::id_token(&text, &audience) {
         Ok(token) => {

@@ -20,7 +20,7 @@ pub(crate) enum Step<'a> {
         milliseconds: u16,
     },
     Freeze {
-        seconds: u16,
+        seconds: u8,
     },
     SetClock {
         seconds: i16,
