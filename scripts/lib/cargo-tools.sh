@@ -2,7 +2,6 @@
 
 cargo_fuzz_version=0.13.2
 cargo_deny_version=0.20.2
-cargo_mutants_version=27.1.0
 
 # install_cargo_tool NAME VERSION: prints the tool's path, and builds it first if it is not there.
 install_cargo_tool() {

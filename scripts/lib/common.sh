@@ -45,3 +45,5 @@ elapsed_since() {
     printf '%d min %02d s' $((seconds / 60)) $((seconds % 60))
   fi
 }
+
+invoker_version() { sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1; }

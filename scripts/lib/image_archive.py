@@ -5,20 +5,16 @@ usage: image_archive.py FOLDER FILE
 
 from __future__ import annotations
 
-import io
 import sys
-import tarfile
 from pathlib import Path
+
+from image import layer
 
 
 def pack(folder: Path, archive: Path) -> None:
     """Files alone, in the order of their names, of nobody and of no time."""
-    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            content = file.read_bytes()
-            entry = tarfile.TarInfo(file.relative_to(folder).as_posix())
-            entry.size, entry.mode = len(content), 0o644
-            tar.addfile(entry, io.BytesIO(content))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    archive.write_bytes(layer({file.relative_to(folder).as_posix(): file.read_bytes() for file in files}))
 
 
 if __name__ == "__main__":
