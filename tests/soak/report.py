@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -52,13 +52,13 @@ def plot(run: Run, path: Path) -> None:
         "otherwise, or never": (call.at for call in run.calls if call.status != 200),
     })  # fmt: skip
     minutes = [(sample.at - run.begun) / 60 for sample in run.samples]
-    series: dict[str, Callable[[int], float]] = {
-        "Envoy's resident memory": lambda index: run.samples[index].resident / 2**20,
-        "allocated by Envoy": lambda index: run.samples[index].allocated / 2**20,
-        "all linear memories": lambda index: sum(run.samples[index].linear) / 2**20,
+    series = {
+        "Envoy's resident memory": [sample.resident for sample in run.samples],
+        "allocated by Envoy": [sample.allocated for sample in run.samples],
+        "all linear memories": [sum(sample.linear) for sample in run.samples],
     }
-    for name, value in series.items():
-        memory.plot(minutes, [value(index) for index in range(len(minutes))], label=name, linewidth=1)
+    for name, values in series.items():
+        memory.plot(minutes, [value / 2**20 for value in values], label=name, linewidth=1)
     memory.set(ylabel="MiB", xlabel="minutes", ylim=(0, None))
     for axes in (answers, calls, memory):
         shade(axes, run)

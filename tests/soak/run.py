@@ -43,8 +43,6 @@ class Run:
     cuts: list[float]
     updates: int
     samples: list[Sample]
-    # Invoker's own.
-    metrics: dict[str, int]
 
 
 def layout(receiver: int, metadata: int) -> Layout:
@@ -76,8 +74,6 @@ async def run(envoy: Path, seconds: float, folder: Path) -> Run:
     trouble = Trouble(emulator, gate, sidecar, begun)
     samples: list[Sample] = []
     await asyncio.gather(clients.run(until), trouble.run(until), _watch(sidecar, until, samples))
-    # Counters are written down once a second.
-    await asyncio.sleep(2)
     done = Run(
         begun,
         time.time(),
@@ -90,7 +86,6 @@ async def run(envoy: Path, seconds: float, folder: Path) -> Run:
         gate.cuts,
         trouble.updates,
         samples,
-        sidecar.envoy.metrics(),
     )
     # Its end looks through Envoy's log for crashes and tokens.
     await asyncio.to_thread(sidecar.stop)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from harness.emulator import Call
 
 from .load import Outcome
 from .run import LIFETIME_SECONDS, RATE, Run
@@ -34,7 +37,7 @@ class Check:
 
 
 def judge(run: Run) -> list[Check]:
-    fetched = tokens(run)
+    fetched = by_audience(call for call in run.calls if brought_a_token(call, run))
     answered = [outcome for outcome in run.outcomes if outcome.status is not None]
     statuses = Counter(outcome.status for outcome in answered)
     denied = [outcome for outcome in answered if is_denial(outcome)]
@@ -42,7 +45,7 @@ def judge(run: Run) -> list[Check]:
     with_token = [outcome for outcome in denied if had_token(outcome, fetched[f"https://{outcome.host}"])]
     while_well = [outcome for outcome in denied if not was_ill(outcome, run)]
     gaps = [later - sooner for times in fetched.values() for sooner, later in zip(times, times[1:], strict=False)]
-    busiest = max(map(most_in_ten_seconds, by_audience(run).values()), default=0)
+    busiest = max(map(most_in_ten_seconds, by_audience(run.calls).values()), default=0)
     expected = RATE * (run.ended - run.begun) * 0.9
     return [
         Check(
@@ -69,8 +72,8 @@ def judge(run: Run) -> list[Check]:
             f"{len(run.calls):,} calls; at most {busiest} for an audience in ten seconds",
             0 < busiest <= MOST_IN_TEN_SECONDS,
         ),
-        flat("Envoy's resident memory", [(it.at, it.resident) for it in run.samples]),
-        flat("the virtual machines' largest memory", [(it.at, max(it.linear)) for it in run.samples if it.linear]),
+        flat("Envoy's resident memory", [it.resident for it in run.samples]),
+        flat("the virtual machines' largest memory", [max(it.linear) for it in run.samples if it.linear]),
     ]
 
 
@@ -78,18 +81,15 @@ def is_denial(outcome: Outcome) -> bool:
     return outcome.status in (500, 503) and outcome.body.startswith("invoker: ")
 
 
-def tokens(run: Run) -> dict[str, list[float]]:
-    """When each audience's tokens were given out, as far as they surely arrived."""
-    times: dict[str, list[float]] = defaultdict(list)
-    for call in run.calls:
-        if call.status == 200 and call.audience and not was_garbage(call.at, run) and not was_cut(call.at, run):
-            times[call.audience].append(call.at)
-    return times
+def brought_a_token(call: Call, run: Run) -> bool:
+    """As far as one can be sure of it."""
+    return call.status == 200 and not was_garbage(call.at, run) and not was_cut(call.at, run)
 
 
-def by_audience(run: Run) -> dict[str, list[float]]:
+def by_audience(calls: Iterable[Call]) -> dict[str, list[float]]:
+    """When each audience was asked for."""
     times: dict[str, list[float]] = defaultdict(list)
-    for call in run.calls:
+    for call in calls:
         if call.audience:
             times[call.audience].append(call.at)
     return times
@@ -125,9 +125,8 @@ def examples(outcomes: list[Outcome]) -> str:
     return f"{len(outcomes)} were not: {shown}" if outcomes else "all were"
 
 
-def flat(what: str, series: list[tuple[float, int]]) -> Check:
+def flat(what: str, values: list[int]) -> Check:
     """Its height in the second half of the run beside that in the first, which has seen every kind of trouble, too."""
-    values = [value for _, value in series]
     half = len(values) // 2
     first, second = max(values[:half], default=0), max(values[half:], default=0)
     found = f"at most {first / 2**20:.2f} MiB in the first half, {second / 2**20:.2f} MiB in the second"
