@@ -10,13 +10,14 @@ mod kinds;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
+use fastrand::Rng;
 use invoker::audience::Audience;
 use invoker::http::{CalloutError, Response};
 use invoker::source::{Answer, Order, Source, Standing, Step};
 use invoker::time::{Monotonic, Now, UnixTime};
 use invoker::token::Token;
 use invoker::wanted::{Scopes, Wanted};
-use invoker_fuzz::{belongs_in_a_header, jwt};
+use invoker_fuzz::{belongs_in_a_header, callout_error, jwt};
 use kinds::Kind;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -85,13 +86,7 @@ enum Piece<'a> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let kind = [
-        Kind::Metadata,
-        Kind::Key,
-        Kind::OtherUniverse,
-        Kind::Impersonation,
-        Kind::Federation,
-    ][usize::from(input.kind) % 5];
+    let kind = Kind::draw(&mut Rng::with_seed(input.kind.into()));
     let source = Source::new(&kind.credentials(), &|_| None).expect("the credentials are good");
     let wanted = if input.wants_id_token {
         Wanted::IdToken(Audience::parse(AUDIENCE).expect("it is one"))
@@ -200,13 +195,7 @@ fn response(given: Given<'_>) -> Result<Response, CalloutError> {
                 .collect(),
             body: of_a_body(body),
         }),
-        Given::Failure(which) => Err([
-            CalloutError::Timeout,
-            CalloutError::Unreachable,
-            CalloutError::Unavailable,
-            CalloutError::UnknownCluster,
-            CalloutError::TooLarge,
-        ][usize::from(which) % 5]),
+        Given::Failure(which) => Err(callout_error(which)),
         Given::Signature(_) => Err(CalloutError::Timeout),
     }
 }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use invoker::http::CalloutError;
 
 /// A JWT with these claims, and a signature that nobody made.
 pub fn jwt(claims: &str) -> String {
@@ -16,4 +17,16 @@ pub fn belongs_in_a_header(value: &str) -> bool {
     value
         .bytes()
         .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// Why a proxy's callout has no answer.
+pub fn callout_error(which: u8) -> CalloutError {
+    let errors = [
+        CalloutError::Timeout,
+        CalloutError::Unreachable,
+        CalloutError::Unavailable,
+        CalloutError::UnknownCluster,
+        CalloutError::TooLarge,
+    ];
+    errors[usize::from(which) % errors.len()]
 }

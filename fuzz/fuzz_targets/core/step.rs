@@ -2,7 +2,8 @@
 
 use arbitrary::Arbitrary;
 use fastrand::Rng;
-use invoker::http::{CalloutError, Response};
+use invoker::http::Response;
+use invoker_fuzz::callout_error;
 
 use crate::head::Host;
 use crate::world::{VMS, World};
@@ -109,16 +110,7 @@ impl World {
                     })
                 });
             }
-            Step::Fail { which, how } => {
-                let errors = [
-                    CalloutError::Timeout,
-                    CalloutError::Unreachable,
-                    CalloutError::Unavailable,
-                    CalloutError::UnknownCluster,
-                    CalloutError::TooLarge,
-                ];
-                self.reply(which, |_, _| Err(errors[usize::from(how) % errors.len()]));
-            }
+            Step::Fail { which, how } => self.reply(which, |_, _| Err(callout_error(how))),
             Step::Sign { which, signature } => self.sign(usize::from(which) % VMS, signature),
             Step::FallIll { how } => self.server.fall_ill(&mut Rng::with_seed(how)),
             Step::Wake { vm } => self.wake(usize::from(vm)),

@@ -57,13 +57,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(input: &Input<'_>) -> Self {
-        let kind = [
-            Kind::Metadata,
-            Kind::Key,
-            Kind::OtherUniverse,
-            Kind::Impersonation,
-            Kind::Federation,
-        ][usize::from(input.kind) % 5];
+        let kind = Kind::draw(&mut Rng::with_seed(input.kind.into()));
         let config = json!({
             "credentials": {"type": "metadata", "cluster": "metadata"},
             "audiences": [
