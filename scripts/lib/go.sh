@@ -1,5 +1,8 @@
 # Tools that are built from the Go module proxy, under .tools. Needs common.sh.
 
+# Without debug information, which nobody would look at.
+go_flags=(-ldflags=-s\ -w -gcflags=all=-dwarf=false)
+
 # install_go_tool NAME PACKAGE VERSION: prints the tool's path, and builds it first if it is not there.
 install_go_tool() {
   local name=$1 package=$2 version=$3
@@ -7,7 +10,7 @@ install_go_tool() {
   if [[ ! -x $binary ]]; then
     require go "$name is built from source: install Go from https://go.dev/doc/install and try again."
     say "Building $name $version ..."
-    GOBIN=$(dirname "$binary") go install "$package@$version" >&2 ||
+    GOBIN=$(dirname "$binary") go install "${go_flags[@]}" "$package@$version" >&2 ||
       die "go could not build $name $version; its own message stands above."
   fi
   printf '%s\n' "$binary"
@@ -26,7 +29,7 @@ install_go_module() {
     say "Building $name (some minutes, once) ..."
     rm -rf "$folder"
     mkdir -p "$folder"
-    (cd "$source" && go build -o "$folder/" "$@") >&2 || die "go could not build $name; its own message stands above."
+    (cd "$source" && go build "${go_flags[@]}" -o "$folder/" "$@") >&2 || die "go could not build $name; its own message stands above."
     printf '%s' "$wanted" >"$folder/.installed"
   fi
   printf '%s\n' "$folder"

@@ -36,6 +36,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("envoy_binary", binaries, ids=version_of, indirect=True, scope="session")
 
 
+# The files that take longest begin first: at the end, all others would be waiting for them.
+LONGEST = [
+    f"test_{name}.py"
+    for name in ("prometheus", "refreshing", "bounded_memory", "troubleshooting", "envoy_gateway", "istio", "scripts")
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 def installed_envoy() -> Path:
     script = ROOT / "scripts" / "install-envoy"
     return Path(subprocess.run([script], check=True, capture_output=True, text=True).stdout.strip())

@@ -1,4 +1,4 @@
-//! A whole Envoy played in one thread: several VMs over one shared store, virtual clocks, and a
+//! A whole Envoy played in one thread (as many of them at once as there are processors): several VMs over one shared store, virtual clocks, and a
 //! seeded scheduler that delays, drops and duplicates callouts and wake-ups, loses swaps, kills VMs in
 //! mid-flight, lets clients leave, updates the configuration, freezes the process, sets the wall
 //! clock, and turns the server bad and good again.
@@ -22,7 +22,10 @@ mod server;
 mod store;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use world::World;
@@ -37,15 +40,7 @@ fn the_promises_hold_for_every_seed() {
     }
     let seeds = number("INVOKER_SIMULATION_SEEDS").unwrap_or(DEFAULT_SEEDS);
     let started = Instant::now();
-    let mut total = world::Totals::default();
-    for seed in 0..seeds {
-        match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).play())) {
-            Ok(totals) => total += totals,
-            Err(_) => panic!(
-                "seed {seed} breaks a promise; replay it with INVOKER_SIMULATION_SEED={seed} cargo test --test simulation -- --nocapture"
-            ),
-        }
-    }
+    let total = play(seeds);
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{seeds} seeds, {:.0} a second: {total:?}",
@@ -60,6 +55,41 @@ fn the_promises_hold_for_every_seed() {
         total.callouts > seeds && total.wakes > seeds / 10,
         "{total:?}"
     );
+}
+
+/// All seeds below this one, as many at once as there are processors. The first that breaks a promise ends it.
+fn play(seeds: u64) -> world::Totals {
+    let next = AtomicU64::new(0);
+    let play_some = || {
+        let mut total = world::Totals::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return total;
+            }
+            match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).play())) {
+                Ok(totals) => total += totals,
+                Err(_) => {
+                    next.store(seeds, Ordering::Relaxed);
+                    panic!(
+                        "seed {seed} breaks a promise; replay it with INVOKER_SIMULATION_SEED={seed} cargo test --test simulation -- --nocapture"
+                    );
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let players: Vec<_> = (0..threads).map(|_| scope.spawn(play_some)).collect();
+        let mut total = world::Totals::default();
+        for player in players {
+            match player.join() {
+                Ok(totals) => total += totals,
+                Err(broken) => resume_unwind(broken),
+            }
+        }
+        total
+    })
 }
 
 #[test]

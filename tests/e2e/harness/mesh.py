@@ -29,10 +29,10 @@ PROFILES, SEARCH = "profiles-abc123-uc.a.run.app", "search-abc123-uc.a.run.app"
 OTHERS = [f"{name}-xyz789-ew.a.run.app" for name in ("reviews", "billing", "catalog", "orders")]
 OAUTH2 = "oauth2.googleapis.com"
 
-# The third part of each proxy's addresses, on which the ports are the protocols' own. Test processes side by side keep
-# apart.
+# The second and third parts of each proxy's addresses, on which the ports are the protocols' own. Test processes side by
+# side keep apart.
 _process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_numbers = itertools.count(6 + 100 * _process)
+_numbers = itertools.count(6)
 
 # Changes resources that name no address of this machine, with the proxy's own address.
 Change = Callable[[list[Json], "Mesh"], list[Json]]
@@ -57,7 +57,7 @@ class Mesh:
         **agent: Any,
     ) -> None:
         number = next(_numbers)
-        self.address, cloud_run, name_server = (f"127.0.{number}.{last}" for last in (80, 44, 53))
+        self.address, cloud_run, name_server = (f"127.{_process}.{number}.{last}" for last in (80, 44, 53))
         self.folder = folder
         self.upstream = upstream
         self.key = folder / "key.json"
