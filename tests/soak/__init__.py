@@ -4,5 +4,5 @@
 - ``load``: the clients, some of whom leave; ``receiver``: the receiving service, which looks at each token
 - ``gate``: the way to the metadata server, which can be shut or cut; ``trouble``: what goes wrong, and when
 - ``memory``: what the process and its virtual machines take
-- ``verdict``: what the promises say about it all; ``report``: the page and the picture
+- ``verdict``: what the promises say about it all, tested with runs that are made up; ``report``: the page and the picture
 """
