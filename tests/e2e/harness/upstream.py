@@ -75,7 +75,8 @@ class Upstream:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         config = Config()
-        config.bind = [f"fd://{self._socket.fileno()}"]
+        # Its own from here on: closed twice, the number would be somebody else's the second time.
+        config.bind = [f"fd://{self._socket.detach()}"]
         config.accesslog = config.errorlog = None
         config.keep_alive_timeout = 600
         config.graceful_timeout = 0.1
