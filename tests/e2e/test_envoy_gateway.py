@@ -10,28 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import envoy_gateway
 from harness.bootstrap import MODULE
 from harness.client import Answer, at_once, load
-from harness.cloud_run import SERVICES, audience_of, claims_of, cloud_run, host_of
-from harness.emulator import LOGIN, Emulator
+from harness.cloud_run import SERVICES, audience_of, claims_of, host_of
+from harness.emulator import LOGIN
 from harness.gateway import (
     HOST,
     HOSTS,
+    NAMESPACE,
     World,
-    calls,
     find,
-    on_loopback,
     over_http,
     run_by_host,
     shipped,
+    started,
     wasm,
 )
 from harness.module_server import module_server
 from harness.names import Fresh
 from harness.process import free_port
 from harness.registry import Registry, registry
-from harness.upstream import Upstream
 from harness.waiting import eventually
 
 
@@ -53,20 +51,13 @@ def world(
 ) -> Iterator[World]:
     """Started cold: the metadata server is slow until the first requests have been answered."""
     folder = tmp_path_factory.mktemp("envoy-gateway")
-    emulator, upstream = Emulator(folder / "emulator"), Upstream()
-    try:
-        with cloud_run(newest_envoy, folder / "cloud-run", emulator, upstream) as cloud:
-            resources = on_loopback(cloud, emulator, newest_envoy_version, module_url)
-            running = envoy_gateway.running(folder / "gateway", newest_envoy, newest_envoy_version, resources)
-            with running as gateway:
-                with emulator.fault(delay="3s"), ThreadPoolExecutor() as clients:
-                    port = gateway.port()
-                    answers = clients.map(lambda host: at_once(100, port, host), HOSTS)
-                    stampede = list(itertools.chain.from_iterable(answers))
-                yield World(gateway, emulator, upstream, resources, stampede, calls(emulator))
-    finally:
-        emulator.stop()
-        upstream.stop()
+    with started(folder, newest_envoy, newest_envoy_version, module_url) as world:
+        with world.emulator.fault(delay="3s"), ThreadPoolExecutor() as clients:
+            port = world.gateway.port()
+            answers = clients.map(lambda host: at_once(100, port, host), HOSTS)
+            world.stampede = list(itertools.chain.from_iterable(answers))
+        world.calls_for_stampede = world.calls()
+        yield world
 
 
 @pytest.fixture
@@ -227,6 +218,29 @@ def test_without_the_module_every_request_is_refused(
         assert (answer.status, answer.text) == (500, "")
     assert restored.upstream.arrived(path) == []
     restored.gateway.wait_for_status("EnvoyExtensionPolicy", 'status: "False"\n    type: Accepted')
+
+
+def test_a_policy_on_the_route_takes_the_place_of_the_one_on_the_gateway(restored: World) -> None:
+    resources = restored.changed()
+    ours = find(resources, "EnvoyExtensionPolicy", "invoker")
+    ours["metadata"]["name"] = "on-the-gateway"
+    ours["spec"]["targetRefs"] = [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "cloud-run"}]
+
+    def theirs(name: str, **spec: Any) -> dict[str, Any]:
+        """Somebody else's, which does nothing."""
+        target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "profiles"}
+        code = {"type": "Inline", "inline": "function envoy_on_request(handle) end"}
+        return {
+            "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+            "kind": "EnvoyExtensionPolicy",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"targetRefs": [target], "lua": [code], **spec},
+        }
+
+    restored.gateway.apply([*resources, theirs("theirs")])
+    eventually(lambda: restored.get(HOST["profiles"]).text == "Jwt is missing", "the receiver to refuse", within=60)
+    restored.gateway.apply([*resources, theirs("theirs-merged", mergeType="StrategicMerge")])
+    eventually(lambda: restored.get(HOST["profiles"]).status == 200, "both policies", within=60)
 
 
 def test_with_fail_open_requests_would_go_on_without_a_token(restored: World, module_url: str) -> None:

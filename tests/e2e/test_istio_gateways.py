@@ -13,7 +13,6 @@ from harness.bootstrap import Json
 from harness.client import Answer
 from harness.istio import find
 from harness.mesh import PROFILES, Change, Mesh, shipped
-from harness.process import free_port
 from harness.spiffe import MeshAuthority
 from harness.upstream import Upstream
 from harness.waiting import eventually

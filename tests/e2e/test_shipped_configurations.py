@@ -129,6 +129,26 @@ class TestTheReceivingSide:
         assert self.call(receiving, "profiles", tokens.unsigned(**claims)) == 401
         assert self.call(receiving, "profiles", f"{head}.{payload}.{signature[::-1]}") == 401
 
+    def test_the_receiver_says_what_is_wrong(self, receiving: Demo) -> None:
+        """The README's table, and a good token as the cure of each."""
+        good = receiving.token(self.PROFILES)
+        with receiving.emulator.fault(token={"lifetime": "-5m"}):
+            expired = receiving.token(self.PROFILES)
+        wrong = {
+            "401 `Jwt is missing`": None,
+            "401 `Jwt is expired`": expired,
+            "401 `Jwks doesn't have key to match kid or alg from Jwt`": tokens.unsigned(**tokens.claims(good)),
+            "403 `Audiences in Jwt are not allowed`": receiving.token(self.SEARCH),
+            "403 `RBAC: access denied`": receiving.token(self.PROFILES, PROFILES_ACCOUNT),
+        }
+        table = (ROOT / "README.md").read_text().partition("| answer | means |\n")[2].partition("\n\n")[0]
+        assert [row.split(" | ")[0].removeprefix("| ") for row in table.splitlines()[1:]] == list(wrong)
+        for said, token in wrong.items():
+            headers = [] if token is None else [("authorization", f"Bearer {token}")]
+            answer = receiving.get(RECEIVING_SIDE, "profiles", headers)
+            assert f"{answer.status_code} `{answer.text}`" == said
+            assert self.call(receiving, "profiles", good) == 200
+
     def test_a_host_that_is_not_listed_leads_nowhere(self, receiving: Demo) -> None:
         assert self.call(receiving, "elsewhere", receiving.token(self.PROFILES)) == 403
 

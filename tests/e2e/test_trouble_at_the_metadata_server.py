@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness.bootstrap import Cluster
 from harness.client import Answer, at_once
-from harness.emulator import LOGIN, Emulator
+from harness.emulator import Emulator
 from harness.names import Fresh, Service
 from harness.process import free_port
 from harness.sidecar import LISTENER, Launch, Sidecar

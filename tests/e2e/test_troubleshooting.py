@@ -1,8 +1,10 @@
-"""Each code of the README's troubleshooting table: what it says happens, and its cure helps."""
+"""The README's troubleshooting: what each entry says happens, and its cure helps."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from harness.bootstrap import Cluster
 from harness.client import Leaver
 from harness.emulator import Emulator
 from harness.names import Fresh
-from harness.process import ROOT, free_port
+from harness.process import ROOT, TARGET, built, free_port
 from harness.sidecar import LISTENER, Launch, Sidecar
 from harness.upstream import Upstream
 from harness.waiting import eventually
@@ -47,6 +49,37 @@ class Trouble:
     def ill(self, **fault: Any) -> None:
         self.cured.enter_context(self.emulator.fault(audience=self.audience, **fault))
 
+
+# Each entry, and the tests that provoke what it speaks of and try its cure.
+ENTRIES = {
+    "Nothing happens: requests arrive without a token.": [("troubleshooting", "a_request_that_no_rule_matches")],
+    "The receiver says 401 or 403.": [("shipped_configurations", "the_receiver_says_what_is_wrong")],
+    "Invoker says 503 or 500.": [("troubleshooting", "a_code_says_what_happened_and_its_cure_helps")],
+    "Envoy rejects the plugin.": [
+        ("bad_configuration", "a_bad_configuration_is_rejected_and_says_why"),
+        ("configuration_updates", "a_bad_update_leaves_the_old_configuration_serving"),
+    ],
+    "`RBAC: access denied` from one's own sidecar.": [("istio", "without_the_module_everything_is_denied")],
+    "In Istio, requests leave without a token.": [("istio", "what_people_forget")],
+    "In Istio, 502 or `NR` without a body.": [("istio", "what_people_forget")],
+    "In Istio, 503, 400 or 404 from Google, or `callout_unreachable`.": [("istio", "what_people_forget")],
+    "In Istio, no metrics.": [("istio", "metrics_are_on_the_admin_page_and_where_prometheus_scrapes")],
+    "Requests hang.": [
+        ("panics", "waiting_requests_end_at_the_idle_timeout_and_go_nowhere"),
+        ("panics", "under_fail_reload_new_requests_are_served_while_others_are_stranded"),
+    ],
+    "The first requests after a start are slow.": [
+        ("a_cold_start", "literal_audiences_are_fetched_before_the_first_request")
+    ],
+    "Envoy Gateway answers 500 with an empty body.": [
+        ("envoy_gateway", "without_the_module_every_request_is_refused"),
+        ("envoy_gateway_settings", "without_the_extension_a_backend_is_disabled"),
+    ],
+    "Under Envoy Gateway, requests arrive without a token.": [
+        ("envoy_gateway", "a_policy_on_the_route_takes_the_place_of_the_one_on_the_gateway")
+    ],
+    "Under Envoy Gateway, the log says nothing.": [("envoy_gateway_settings", "the_log_says_more_at_another_level")],
+}
 
 # Puts it into trouble, and gives the sidecar and the cure.
 Scenario = Callable[[Trouble], tuple[Sidecar, Callable[[], Any]]]
@@ -207,3 +240,38 @@ def test_the_table_has_each_code_and_each_was_provoked() -> None:
     assert sorted(told) == sorted([*SCENARIOS, *NOT_IN_ENVOY])
     for code, test in NOT_IN_ENVOY.items():
         assert test is None or code in (ROOT / test).read_text()
+
+
+def test_a_request_that_no_rule_matches(trouble: Trouble) -> None:
+    sidecar = trouble.start(rules=[{"cluster": "search", "audience": trouble.audience}])
+    assert sidecar.request("profiles.test").arrival.header("authorization") is None
+    sidecar.envoy.wait_for_metric("requests.bypassed", 1)
+    sidecar.envoy.admin.post("/logging", params={"wasm": "debug"}).raise_for_status()
+    eventually(
+        lambda: sidecar.request("profiles.test") and sidecar.envoy.log_lines("no token: no rule matches"),
+        "the request to be named",
+    )
+    assert "none matches" in explained(sidecar, trouble.folder)
+    sidecar.layout.rules = [{"cluster": "profiles", "audience": trouble.audience}]
+    assert sidecar.update()
+    assert trouble.audience in explained(sidecar, trouble.folder)
+    served = eventually(
+        lambda: (answer := sidecar.request("profiles.test")).arrival.header("authorization") and answer, "a token"
+    )
+    assert served.claims["aud"] == trouble.audience
+
+
+def explained(sidecar: Sidecar, folder: Path) -> str:
+    """What `invoker explain` says of a request to profiles."""
+    file = folder / "explained.json"
+    file.write_text(json.dumps(sidecar.layout.config(sidecar.layout.rules)))
+    request = ["--cluster", "profiles", "--authority", "profiles.test"]
+    command = [built(TARGET / "release" / "invoker"), "explain", file, *request]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_each_entry_was_provoked() -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## Troubleshooting\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\*\*(.+?)\*\*", section, re.MULTILINE) == list(ENTRIES)
+    for file, test in (test for tests in ENTRIES.values() for test in tests):
+        assert f"def test_{test}(" in (ROOT / f"tests/e2e/test_{file}.py").read_text(), test

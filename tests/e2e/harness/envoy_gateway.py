@@ -38,7 +38,10 @@ def envoy_gateway() -> Path:
 class EnvoyGateway(Process):
     """Running, with the Envoy that it has started."""
 
-    def __init__(self, folder: Path, envoy: Path, version: str, resources: list[Resource]) -> None:
+    def __init__(
+        self, folder: Path, envoy: Path, version: str, resources: list[Resource], configuration: Resource
+    ) -> None:
+        """``configuration``: parts of Envoy Gateway's own, in the place of what tests usually have."""
         self._folder = folder
         self._name = self._listener(next(one for one in resources if one["kind"] == "Gateway"))
         self._resources = folder / "resources" / "all.yaml"
@@ -53,9 +56,9 @@ class EnvoyGateway(Process):
             env={**os.environ, **environment}, check=True, capture_output=True, timeout=60,
         )  # fmt: skip
         self.apply(resources)
-        configuration = folder / "envoy-gateway.yaml"
-        configuration.write_text(yaml.safe_dump(self._configuration()))
-        command = [envoy_gateway(), "server", "--config-path", configuration]
+        file = folder / "envoy-gateway.yaml"
+        file.write_text(yaml.safe_dump({**self._configuration(), **configuration}))
+        command = [envoy_gateway(), "server", "--config-path", file]
         super().__init__(command, folder / "gateway.log", environment)
         self._admin: httpx.Client | None = None
 
@@ -78,7 +81,7 @@ class EnvoyGateway(Process):
             },
             "admin": {"address": {"host": "127.0.0.1", "port": 0}},
             "telemetry": {"metrics": {"prometheus": {"disable": True}}},
-            "extensionApis": {"enableBackend": True, "enableEnvoyPatchPolicy": True},
+            "extensionApis": {"enableBackend": True, "enableEnvoyPatchPolicy": True, "enableLua": True},
         }
 
     def apply(self, resources: list[Resource]) -> None:
@@ -202,12 +205,14 @@ class EnvoyGateway(Process):
 
 
 @contextmanager
-def running(folder: Path, envoy: Path, version: str, resources: list[Resource]) -> Iterator[EnvoyGateway]:
+def running(
+    folder: Path, envoy: Path, version: str, resources: list[Resource], **configuration: Any
+) -> Iterator[EnvoyGateway]:
     """Waits for the ports, and keeps other tests from them."""
     with (Path(tempfile.gettempdir()) / "invoker-envoy-gateway.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         eventually(lambda: not [port for port in PORTS if is_taken(port)], f"the ports {PORTS} to be free", within=120)
-        gateway = EnvoyGateway(folder, envoy, version, resources)
+        gateway = EnvoyGateway(folder, envoy, version, resources, configuration)
         try:
             yield gateway
         finally:

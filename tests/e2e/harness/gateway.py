@@ -6,15 +6,19 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
 
+from . import envoy_gateway
 from .bootstrap import MODULE
 from .client import Answer
-from .cloud_run import SERVICES, CloudRun, audience_of
+from .cloud_run import SERVICES, CloudRun, audience_of, cloud_run
 from .emulator import Emulator
 from .envoy_gateway import EnvoyGateway, Resource
 from .process import ROOT
@@ -34,8 +38,8 @@ class World:
     upstream: Upstream
     resources: list[Resource]
     # The answers to the requests that came before any token was there, and the calls that were made for them.
-    stampede: list[Answer]
-    calls_for_stampede: dict[str, int]
+    stampede: list[Answer] = field(default_factory=list)
+    calls_for_stampede: dict[str, int] = field(default_factory=dict)
 
     def get(
         self, host: str, path: str = "/", headers: list[tuple[str, str]] | None = None, port: int | None = None
@@ -75,6 +79,27 @@ def _plugins(part: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(part, list):
         for value in part:
             yield from _plugins(value)
+
+
+@contextmanager
+def started(
+    folder: Path,
+    envoy: Path,
+    version: str,
+    module_url: str,
+    change: Callable[[list[Resource]], None] = lambda resources: None,
+    **configuration: Any,
+) -> Iterator[World]:
+    """The gateway, and what it stands in front of. ``configuration``: Envoy Gateway's own."""
+    with ExitStack() as stack:
+        emulator, upstream = Emulator(folder / "emulator"), Upstream()
+        stack.callback(upstream.stop)
+        stack.callback(emulator.stop)
+        cloud = stack.enter_context(cloud_run(envoy, folder / "cloud-run", emulator, upstream))
+        resources = on_loopback(cloud, emulator, version, module_url)
+        change(resources)
+        running = envoy_gateway.running(folder / "gateway", envoy, version, resources, **configuration)
+        yield World(stack.enter_context(running), emulator, upstream, resources)
 
 
 def calls(emulator: Emulator) -> dict[str, int]:
