@@ -188,8 +188,8 @@ fn id_token(lifetime: u64) -> String {
     json!({"token": format!("e30.{payload}.c2ln")}).to_string()
 }
 
-#[test]
-fn a_refresh_fetches_a_bearer_that_has_ended_meanwhile() {
+/// With an ID token that lives for 1000 s, from a bearer that lives for a minute.
+fn vm_with_a_token() -> Vm {
     let mut vm = Vm::new(0);
     assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
     let (id, _) = vm.callouts().remove(0);
@@ -197,6 +197,35 @@ fn a_refresh_fetches_a_bearer_that_has_ended_meanwhile() {
     let (id, _) = vm.callouts().remove(0);
     vm.answer(id, 200, &id_token(1000));
     assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Token(_)));
+    vm
+}
+
+#[test]
+fn a_request_can_be_what_finds_a_refresh_due() {
+    let mut vm = vm_with_a_token();
+    let target = Target::Derived(Audience::parse("https://derived.a.run.app").unwrap().into());
+    assert!(vm.authenticator.cached(&target, vm.now().unix).is_some());
+    vm.callouts();
+    // As after a long sleep: no tick has been there before it.
+    vm.millis = 700_000;
+    assert!(vm.authenticator.cached(&target, vm.now().unix).is_none());
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Token(_)));
+    let outputs: Vec<_> = std::iter::from_fn(|| vm.authenticator.poll_output()).collect();
+    assert!(matches!(outputs[..], [Output::Callout(..)]), "{outputs:?}");
+}
+
+#[test]
+fn who_leaves_makes_room_for_another() {
+    let mut vm = Vm::new(0);
+    vm.authenticator.settings.max_waiting_requests = 1;
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+    vm.authenticator.handle_cancel(RequestId(1));
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+}
+
+#[test]
+fn a_refresh_fetches_a_bearer_that_has_ended_meanwhile() {
+    let mut vm = vm_with_a_token();
     // Nothing else uses the bearer, which therefore ends; the ID token is due after two thirds of its life.
     vm.millis = 600_000;
     assert!(vm.callouts().is_empty());

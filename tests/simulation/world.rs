@@ -471,10 +471,10 @@ impl World {
             match output {
                 Output::Callout(id, request) => self.callout(root, id, &request),
                 Output::Resume(id, result) => {
-                    // A client that left in the meantime has nobody to be resumed.
-                    let Some(waiting) = state.waiting.remove(&id) else {
-                        continue;
-                    };
+                    let waiting = state.waiting.remove(&id);
+                    let waiting = waiting.unwrap_or_else(|| {
+                        panic!("{id:?} is resumed, which does not wait, or whose client has left")
+                    });
                     match result {
                         Ok(token) => {
                             self.promises.on_attach(&token, &waiting.audience, now.unix);
@@ -499,6 +499,18 @@ impl World {
                 }
                 Output::Event(line) => self.line(&line),
             }
+        }
+        if let Some(state) = self.roots.get(&root) {
+            let deadlines = state
+                .waiting
+                .values()
+                .map(|waiting| waiting.since + TIMEOUT);
+            let deadline = deadlines.min().map(Monotonic::from_millis);
+            let due = state.authenticator.poll_timeout(now);
+            assert!(
+                deadline.is_none_or(|deadline| due.is_some_and(|due| due <= deadline)),
+                "a host that sleeps until {due:?} lets a request wait beyond {deadline:?}"
+            );
         }
         // A request that waits makes the host tick fast.
         let vm = self.current.iter().position(|current| *current == root);
