@@ -144,12 +144,12 @@ def test_what_can_not_be_read_is_an_error_never_a_bypass(
 
 
 @pytest.mark.parametrize(
-    "other_kind",
+    ("other_kind", "since"),
     [
-        {"bound_jwt": {"url": "https://bound.test"}},
-        {"bound_access_token": {"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}},
+        ({"bound_jwt": {"url": "https://bound.test"}}, (1, 39)),
+        ({"bound_access_token": {"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}}, (1, 40)),
     ],
-    ids=lambda kind: next(iter(kind)),
+    ids=["bound_jwt", "bound_access_token"],
 )
 def test_gcp_authn_s_other_kinds_are_an_error_never_a_bypass(
     launch: Launch,
@@ -160,13 +160,14 @@ def test_gcp_authn_s_other_kinds_are_an_error_never_a_bypass(
     fresh: Fresh,
     tmp_path: Path,
     other_kind: Json,
+    since: tuple[int, ...],
 ) -> None:
     clusters = [
         Cluster("plain", upstream.port),
         Cluster("gcp", upstream.port, typed_metadata=gcp_authn(**other_kind)),
     ]
-    if envoy_version < (1, 40):
-        # It has no other kinds, and says so.
+    if envoy_version < since:
+        # It does not have this kind, and says so.
         layout = Layout(place, clusters, None, settings={"audience_from_metadata": True})
         is_taken, log = validate(envoy_binary, layout.bootstrap(tmp_path), tmp_path)
         assert not is_taken and next(iter(other_kind)) in log

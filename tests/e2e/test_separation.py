@@ -158,7 +158,8 @@ def sidecar(launch_shared: Launch) -> Sidecar:
 
 
 @pytest.fixture(scope="module")
-def services() -> Iterator[str]:
+def services(sidecar: Sidecar) -> Iterator[str]:
+    """This sidecar's."""
     return iter([f"s{number}.literal.test" for number in range(SERVICES)])
 
 
