@@ -137,7 +137,8 @@ class Neighbour:
         return self._sidecar.request("profiles.test", headers=[("x-neighbour-wake", queue)]).status == 200
 
 
-SERVICES = 40
+# Enough for all Envoys, whose tests share the metadata server.
+SERVICES = 120
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +159,7 @@ def sidecar(launch_shared: Launch) -> Sidecar:
 
 
 @pytest.fixture(scope="module")
-def services(sidecar: Sidecar) -> Iterator[str]:
-    """This sidecar's."""
+def services() -> Iterator[str]:
     return iter([f"s{number}.literal.test" for number in range(SERVICES)])
 
 
