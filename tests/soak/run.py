@@ -21,6 +21,8 @@ WORKERS = 4
 RATE = 200
 LIFETIME_SECONDS = 90
 TIMEOUT_SECONDS = 5
+# How long a listener that was replaced lives on: what waits for its token in it must have ended by then.
+DRAIN_SECONDS = 3 * TIMEOUT_SECONDS
 SAMPLE_SECONDS = 2.0
 # Half of the audiences are spelt out, half are derived from the host.
 LITERAL = [f"literal-{number}.test" for number in range(10)]
@@ -66,7 +68,9 @@ async def run(envoy: Path, seconds: float, folder: Path) -> Run:
     await receiver.open()
     place = layout(receiver.port, gate.port)
     sidecar = await asyncio.to_thread(
-        lambda: Sidecar(envoy, folder / "sidecar", place, workers=WORKERS, changeable=True)
+        lambda: Sidecar(
+            envoy, folder / "sidecar", place, workers=WORKERS, changeable=True, drain_seconds=DRAIN_SECONDS
+        )
     )
     begun = time.time()
     until = begun + seconds
