@@ -85,7 +85,7 @@ enum Piece<'a> {
     Bytes(&'a [u8]),
 }
 
-fuzz_target!(|input: Input<'_>| {
+fuzz_target!(init: kinds::prepare(), |input: Input<'_>| {
     let kind = Kind::draw(&mut Rng::with_seed(input.kind.into()));
     let source = Source::new(&kind.credentials(), &|_| None).expect("the credentials are good");
     let wanted = if input.wants_id_token {

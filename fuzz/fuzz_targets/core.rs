@@ -31,7 +31,7 @@ struct Input<'a> {
     steps: Vec<Step<'a>>,
 }
 
-fuzz_target!(|input: Input<'_>| {
+fuzz_target!(init: kinds::prepare(), |input: Input<'_>| {
     let mut world = World::new(&input);
     for step in input.steps.iter().take(256) {
         world.step(step);

@@ -170,6 +170,11 @@ static FEDERATION: LazyLock<Credentials> = LazyLock::new(|| {
     }))
 });
 
+/// Makes the one key that there is, which takes as long as thousands of seeds.
+pub(crate) fn prepare() {
+    LazyLock::force(&KEY);
+}
+
 fn key(universe: &str) -> Value {
     static PEM: LazyLock<String> = LazyLock::new(|| {
         let key = rsa::PrivateKey::new(&mut getrandom::SysRng, 2048).unwrap();

@@ -39,6 +39,7 @@ fn the_promises_hold_for_every_seed() {
         return;
     }
     let seeds = number("INVOKER_SIMULATION_SEEDS").unwrap_or(DEFAULT_SEEDS);
+    kinds::prepare();
     let started = Instant::now();
     let total = play(seeds);
     let seconds = started.elapsed().as_secs_f64();
