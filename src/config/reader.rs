@@ -40,6 +40,19 @@ pub(super) fn kind(value: &serde_json::Value) -> &'static str {
     }
 }
 
+/// A text as a problem repeats it: one that is longer than any name may be a key that stands in the wrong place,
+/// and is only counted.
+pub(super) fn quoted(text: &str) -> String {
+    let length = text.chars().count();
+    if length > MAX_QUOTED {
+        return format!("a text of {length} characters");
+    }
+    format!("{text:?}")
+}
+
+/// Characters.
+const MAX_QUOTED: usize = 100;
+
 fn not_an_object(found: &str) -> ConfigErrors {
     ConfigErrors::one(
         "",
@@ -67,8 +80,19 @@ fn in_plain_words(problem: &str) -> String {
             |rest| format!("unknown value {rest}"),
         )
     });
+    let problem = without_a_long_string(problem);
     let problem = problem.replacen("found sequence", "found a list", 1);
     let problem = problem.replacen("found map", "found an object", 1);
     let problem = problem.replacen("expected a sequence", "expected a list", 1);
     problem.replacen("expected f64", "expected a number", 1)
+}
+
+fn without_a_long_string(problem: String) -> String {
+    let text = problem.strip_prefix("found string \"");
+    match text.and_then(|text| text.rsplit_once("\", expected ")) {
+        Some((text, expected)) if text.chars().count() > MAX_QUOTED => {
+            format!("found a string, expected {expected}")
+        }
+        _ => problem,
+    }
 }

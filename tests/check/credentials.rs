@@ -126,7 +126,7 @@ fn a_key_in_the_environment_is_checked_where_it_is_set() {
     x.json: not ok (1 error, 0 warnings)
     error: x.json: credentials.key: the environment variable INVOKER_CREDENTIALS: token_uri begins with "http://", and a credential would go there in the clear; write "https://"
     x.json: not ok (1 error, 0 warnings)
-    error: x.json: credentials.key: the environment variable INVOKER_CREDENTIALS: client_email "caller" is no email
+    error: x.json: credentials.key: the environment variable INVOKER_CREDENTIALS: client_email is no email
     x.json: not ok (1 error, 0 warnings)
     error: x.json: credentials.key: the environment variable INVOKER_CREDENTIALS: type found "external_account", expected "service_account": credentials.type for it is "federation"
     x.json: not ok (1 error, 0 warnings)

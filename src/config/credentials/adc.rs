@@ -11,6 +11,7 @@ use super::{
     is_email,
 };
 use crate::config::error::{ConfigErrors, Problems};
+use crate::config::reader;
 use crate::secret::Secret;
 use crate::source::federation::ExternalAccount;
 use crate::source::user::User;
@@ -65,8 +66,9 @@ fn unknown(kind: &str) -> ConfigErrors {
     ConfigErrors::one(
         "type",
         format!(
-            "{kind:?} is not supported; \"service_account\", \"external_account\" and \
-             \"impersonated_service_account\" are ({LOGIN} makes the last one)"
+            "{} is not supported; \"service_account\", \"external_account\" and \
+             \"impersonated_service_account\" are ({LOGIN} makes the last one)",
+            reader::quoted(kind)
         ),
     )
 }

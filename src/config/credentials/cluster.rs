@@ -2,6 +2,7 @@
 
 use super::{CredentialFile, Credentials, PLACE};
 use crate::config::error::Problems;
+use crate::config::reader;
 
 /// One field that names a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +114,10 @@ pub(super) fn check_name(path: &str, name: Option<&str>, problems: &mut Problems
     if let Some(name) = name.filter(|name| !is_name(name)) {
         problems.add(
             path,
-            format!("{name:?} is no cluster's name; write the name as it stands in Envoy's configuration"),
+            format!(
+                "{} is no cluster's name; write the name as it stands in Envoy's configuration",
+                reader::quoted(name)
+            ),
         );
     }
 }

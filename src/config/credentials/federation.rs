@@ -15,7 +15,6 @@ use crate::secret::Secret;
 use crate::source::federation::{
     ExternalAccount, ImpersonatedAccount, Subject, SubjectFormat, SubjectServer,
 };
-use crate::source::service_account::DEFAULT_UNIVERSE;
 use crate::url::{Nearness, Url};
 
 /// Another provider's token, exchanged for Google's.
@@ -76,7 +75,10 @@ pub(super) fn read(
         Some(other) => {
             problems.add(
                 format!("{place}.subject_token"),
-                format!("unknown value {other:?}, expected \"{PROGRAM}\""),
+                format!(
+                    "unknown value {}, expected \"{PROGRAM}\"",
+                    reader::quoted(other)
+                ),
             );
             return None;
         }
@@ -194,14 +196,14 @@ pub(super) fn external_account(
             None
         }
     };
-    let universe = fields.optional_text("universe_domain", problems);
+    let universe = fields.universe(problems);
     Some(ExternalAccount {
         audience: audience?.to_owned(),
         subject_token_type: subject_token_type?.to_owned(),
         token_url: token_url?,
         subject: subject?,
         account: account?,
-        universe: universe.unwrap_or(DEFAULT_UNIVERSE).to_owned(),
+        universe: universe?,
     })
 }
 
@@ -336,7 +338,16 @@ fn format(format: &Map<String, Value>, problems: &mut Problems) -> Option<Subjec
     match fields.optional_text("type", problems).unwrap_or("text") {
         "text" => Some(SubjectFormat::Text),
         "json" => match fields.optional_text("subject_token_field_name", problems) {
-            Some(field) if !field.is_empty() => Some(SubjectFormat::Json(field.to_owned())),
+            Some(field) if !field.is_empty() && !field.contains(char::is_control) => {
+                Some(SubjectFormat::Json(field.to_owned()))
+            }
+            Some(field) if !field.is_empty() => {
+                problems.add(
+                    "format.subject_token_field_name",
+                    "holds a control character",
+                );
+                None
+            }
             _ => {
                 problems.add(
                     "format.subject_token_field_name",

@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 use crate::config::document::Document;
 use crate::config::error::{ConfigErrors, Problems};
 use crate::config::reader;
+use crate::source::service_account::DEFAULT_UNIVERSE;
+use crate::url::{Nearness, Url};
 
 /// The host's environment variables, by name.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -243,5 +245,23 @@ impl<'a> Fields<'a> {
             return None;
         }
         Some(text)
+    }
+
+    /// `universe_domain`: Google's, but for clouds of its own.
+    pub(crate) fn universe(&self, problems: &mut Problems) -> Option<String> {
+        const FIELD: &str = "universe_domain";
+        let text = self.optional_text(FIELD, problems);
+        let domain = text
+            .filter(|text| !text.is_empty())
+            .unwrap_or(DEFAULT_UNIVERSE);
+        let url = Url::parse(
+            &format!("https://iamcredentials.{domain}"),
+            Nearness::Loopback,
+        );
+        if url.is_err() || domain.contains([':', '/', '?']) {
+            problems.add(FIELD, "is no domain");
+            return None;
+        }
+        Some(domain.to_owned())
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Credentials, FEDERATION, METADATA, SERVICE_ACCOUNT_KEY, cluster, is_email};
 use crate::config::error::Problems;
+use crate::config::reader;
 use crate::url::Url;
 
 /// Another account, as whom the source's may act.
@@ -90,6 +91,7 @@ pub(super) fn read(
 
 fn no_email(text: &str) -> String {
     format!(
-        "{text:?} is no service account; write its email, such as \"caller@my-project.iam.gserviceaccount.com\""
+        "{} is no service account; write its email, such as \"caller@my-project.iam.gserviceaccount.com\"",
+        reader::quoted(text)
     )
 }

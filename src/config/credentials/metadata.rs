@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::cluster;
 use crate::config::error::Problems;
+use crate::config::reader;
 
 /// The metadata server of the machine, Pod or service that the proxy runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +42,9 @@ pub(super) fn read(
         problems.add(
             format!("{place}.service_account"),
             format!(
-                "{service_account:?} is no service account; write \"default\" or its email, \
-                     such as \"login@my-project.iam.gserviceaccount.com\""
+                "{} is no service account; write \"default\" or its email, \
+                     such as \"login@my-project.iam.gserviceaccount.com\"",
+                reader::quoted(&service_account)
             ),
         );
     }

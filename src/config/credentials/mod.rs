@@ -1,5 +1,5 @@
-//! Where tokens come from: a file a kind. Read by hand on `type`, so that a problem keeps its path and no
-//! value from here, which may be a key, is ever quoted.
+//! Where tokens come from: a file a kind. Read by hand on `type`, so that a problem keeps its path and nothing from here that
+//! may be a key is ever quoted: of a credential file at most its `type`.
 
 use std::sync::Arc;
 
@@ -189,7 +189,10 @@ fn kind(object: &Map<String, Value>, kinds: &[&str]) -> Result<&'static str, Str
                     "\"impersonated_service_account\" is what a file of gcloud's says; {}",
                     instead(IMPERSONATION)
                 ),
-                text => format!("unknown value {text:?}, expected one of {expected}"),
+                text => format!(
+                    "unknown value {}, expected one of {expected}",
+                    reader::quoted(text)
+                ),
             })
         }
         Some(other) => Err(format!(

@@ -8,7 +8,7 @@ use super::file::{self, CredentialFile, Fields, FileKind};
 use super::{cluster, is_email};
 use crate::config::error::Problems;
 use crate::source::key::SigningKey;
-use crate::source::service_account::{DEFAULT_UNIVERSE, ServiceAccountKey};
+use crate::source::service_account::ServiceAccountKey;
 use crate::url::{Nearness, Url};
 
 /// A service account's key.
@@ -56,7 +56,7 @@ impl FileKind for ServiceAccountKey {
         let email = email.and_then(|email| {
             let is_good = is_email(email);
             if !is_good {
-                problems.add("client_email", format!("{email:?} is no email"));
+                problems.add("client_email", "is no email");
             }
             is_good.then(|| email.to_owned())
         });
@@ -69,26 +69,14 @@ impl FileKind for ServiceAccountKey {
         let token_uri = fields.text("token_uri", problems);
         let token_uri = token_uri
             .and_then(|text| problems.take("token_uri", Url::parse(text, Nearness::Loopback)));
-        let universe = fields.optional_text("universe_domain", problems);
-        let universe = universe
-            .filter(|text| !text.is_empty())
-            .unwrap_or(DEFAULT_UNIVERSE);
-        if Url::parse(
-            &format!("https://iamcredentials.{universe}"),
-            Nearness::Loopback,
-        )
-        .is_err()
-            || universe.contains([':', '/', '?'])
-        {
-            problems.add("universe_domain", format!("{universe:?} is no domain"));
-        }
+        let universe = fields.universe(problems);
         let pem = fields.text("private_key", problems);
         let key = pem.and_then(|pem| problems.take("private_key", SigningKey::from_pem(pem)));
         Some(Self {
             email: email?,
             key_id: key_id?,
             token_uri: token_uri?,
-            universe: universe.to_owned(),
+            universe: universe?,
             key: Arc::new(key?),
         })
     }

@@ -177,3 +177,116 @@ fn neither_subject_nor_access_nor_id_token_is_seen() {
         );
     }
 }
+
+/// Every credential file and everything around it, once for each of their texts, with the key in place of it.
+fn with_the_key_elsewhere(value: &Value) -> Vec<Value> {
+    let put = |entries: Vec<Value>, place: &dyn Fn(Value) -> Value| {
+        entries.into_iter().map(place).collect::<Vec<_>>()
+    };
+    match value {
+        Value::String(_) => vec![json!(pem())],
+        Value::Array(entries) => (0..entries.len())
+            .flat_map(|index| {
+                put(with_the_key_elsewhere(&entries[index]), &|entry| {
+                    let mut changed = value.clone();
+                    changed[index] = entry;
+                    changed
+                })
+            })
+            .collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, field)| {
+                put(with_the_key_elsewhere(field), &|field| {
+                    let mut changed = value.clone();
+                    changed[name] = field;
+                    changed
+                })
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn external_account(source: &Value) -> Value {
+    json!({
+        "type": "external_account", "audience": "pool", "subject_token_type": "jwt",
+        "token_url": "https://sts.googleapis.com/v1/token", "universe_domain": "googleapis.com",
+        "service_account_impersonation_url":
+            format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken", super::ACCOUNT),
+        "credential_source": source,
+    })
+}
+
+#[test]
+fn a_key_in_a_wrong_place_is_not_repeated() {
+    let served = external_account(&json!({
+        "url": "https://subject.example.com/", "headers": {"X-Flavour": "plain"},
+        "format": {"type": "json", "subject_token_field_name": "token"},
+    }));
+    let federation = json!({
+        "type": "federation", "cluster": "sts", "subject_cluster": "subject", "iam_cluster": "iam", "config": served,
+    });
+    let impersonation = |source: Value| {
+        json!({
+            "type": "impersonation", "cluster": "iam", "service_account": super::ACCOUNT,
+            "delegates": ["hop@project.iam.gserviceaccount.com"], "source": source,
+        })
+    };
+    let mut delegates_as_a_text = impersonation(json!({"type": "metadata", "cluster": "metadata"}));
+    delegates_as_a_text["delegates"] = json!("hop");
+    let configured = [
+        json!({"type": "metadata", "cluster": "metadata", "service_account": "default"}),
+        key_credentials(),
+        federation.clone(),
+        impersonation(key_credentials()),
+        impersonation(federation),
+        delegates_as_a_text,
+    ];
+    let files = [
+        key_file(),
+        served,
+        external_account(&json!({"file": "/run/token"})),
+        external_account(
+            &json!({"executable": {"command": "/bin/give --token", "output_file": "/run/answer"}}),
+        ),
+        external_account(&json!({
+            "environment_id": "aws1", "region_url": "http://169.254.169.254/zone", "url": "http://169.254.169.254/keys",
+            "regional_cred_verification_url":
+                "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15",
+        })),
+        json!({
+            "type": "impersonated_service_account", "delegates": ["hop@project.iam.gserviceaccount.com"],
+            "service_account_impersonation_url":
+                format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken", super::ACCOUNT),
+            "source_credentials": {
+                "type": "authorized_user", "client_id": "gcloud.apps", "client_secret": "d", "refresh_token": "1//r",
+                "token_uri": "https://oauth2.googleapis.com/token",
+            },
+        }),
+    ];
+    let configured = configured.iter().flat_map(with_the_key_elsewhere);
+    let of_configured = configured.map(|credentials| {
+        let rules = json!([{"cluster": "x", "audience": "https://x.example.com"}]);
+        let config = Config::from_value(json!({"credentials": credentials, "audiences": rules}));
+        match config {
+            Ok(config) => match config.source(&|_| None) {
+                Ok(source) => format!("{config:?} {source:?}"),
+                Err(errors) => errors.to_string(),
+            },
+            Err(errors) => errors.to_string(),
+        }
+    });
+    let files = files.iter().flat_map(with_the_key_elsewhere);
+    let of_files = files.map(|file| {
+        let read = crate::config::Credentials::from_file(&file.to_string());
+        read.err()
+            .map_or_else(String::new, |errors| errors.to_string())
+    });
+    let told: Vec<String> = of_configured.chain(of_files).collect();
+    let pem = pem();
+    let line = pem.lines().nth(5).unwrap();
+    for told in &told {
+        assert_hidden(told, &[line, "BEGIN PRIVATE KEY"]);
+    }
+}

@@ -6,6 +6,7 @@ use rsa::signature::Verifier as _;
 
 use super::key_file::{KEY, key_file};
 use super::*;
+use crate::config::Credentials;
 use crate::source::key::SigningInput;
 use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
 
@@ -197,4 +198,24 @@ fn another_key_or_another_way_to_it_is_another_credential() {
         here,
         with(&|it| it["key"]["private_key"] = pem.as_str().into())
     );
+}
+
+#[test]
+fn a_universe_is_a_domain() {
+    for (universe, is_good) in [
+        (json!("apis.example.com"), true),
+        (json!(""), true),
+        (json!(null), true),
+        (json!("example.com/path"), false),
+        (json!("example.com:444"), false),
+        (json!("exam ple.com"), false),
+    ] {
+        for mut file in [key_file(), federation::file()] {
+            file["universe_domain"] = universe.clone();
+            let read = Credentials::from_file(&file.to_string());
+            let told = read.err().map(|errors| errors.to_string());
+            let expected = (!is_good).then(|| "universe_domain: is no domain".to_owned());
+            assert_eq!(told, expected, "{file}");
+        }
+    }
 }
