@@ -23,7 +23,7 @@ install_go_module() {
   shift 2
   local wanted
   wanted=$(find "$source" -maxdepth 1 -name 'go.*' -o -maxdepth 1 -name '*.go' | sort | xargs cat | cksum)
-  wanted+=" $*"
+  wanted+=" ${go_flags[*]} $*"
   if [[ $(cat "$folder/.installed" 2>/dev/null) != "$wanted" ]]; then
     require go "$name is built from source: install Go from https://go.dev/doc/install and try again."
     say "Building $name (some minutes, once) ..."
