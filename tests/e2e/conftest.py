@@ -12,6 +12,7 @@ import pytest
 from harness.bootstrap import Cluster
 from harness.emulator import Emulator
 from harness.envoy import Envoy, tail
+from harness.module_server import module_server
 from harness.names import Fresh
 from harness.process import ROOT
 from harness.registry import Registry, registry
@@ -83,6 +84,13 @@ def newest_envoy(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def newest_envoy_version(newest_envoy: Path) -> str:
     return version_of(newest_envoy)
+
+
+@pytest.fixture(scope="module")
+def module_url() -> Iterator[str]:
+    """The module over plain HTTP."""
+    with module_server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -26,17 +26,10 @@ from harness.gateway import (
     started,
     wasm,
 )
-from harness.module_server import module_server
 from harness.names import Fresh
 from harness.process import free_port
 from harness.registry import Registry, registry
 from harness.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def module_url() -> Iterator[str]:
-    with module_server() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.gateway import HOST, find, started
-from harness.module_server import module_server
 from harness.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def module_url() -> Iterator[str]:
-    with module_server() as url:
-        yield url
 
 
 def test_without_the_extension_a_backend_is_disabled(

@@ -17,7 +17,6 @@ from harness.client import Answer, at_once, load
 from harness.emulator import LOGIN
 from harness.istio import find
 from harness.mesh import OTHERS, PROFILES, SEARCH, Mesh, shipped, sidecar, with_module
-from harness.module_server import module_server
 from harness.process import built, free_port
 from harness.registry import Registry
 from harness.upstream import Upstream
@@ -156,21 +155,14 @@ def test_the_upstream_form_stands_in_the_cluster(newest_envoy: Path, upstream: U
         assert arrival.header("x-serverless-authorization") is None
 
 
-@pytest.fixture
-def plain_server() -> Iterator[str]:
-    """The module over plain HTTP."""
-    with module_server() as url:
-        yield url
-
-
 def checksum() -> str:
     return hashlib.sha256(built(MODULE).read_bytes()).hexdigest()
 
 
 def test_the_module_comes_over_http_with_its_checksum(
-    newest_envoy: Path, upstream: Upstream, plain_server: str, tmp_path: Path
+    newest_envoy: Path, upstream: Upstream, module_url: str, tmp_path: Path
 ) -> None:
-    resources = with_module(istio.shipped("invoker"), plain_server, sha256=checksum())
+    resources = with_module(istio.shipped("invoker"), module_url, sha256=checksum())
     with sidecar(tmp_path / "mesh", newest_envoy, upstream, resources) as mesh:
         assert mesh.request(PROFILES).claims["aud"] == f"https://{PROFILES}"
 
@@ -252,13 +244,13 @@ def test_fail_open_lets_requests_through_without_a_token(
 def test_without_the_module_everything_is_denied(
     newest_envoy: Path,
     upstream: Upstream,
-    plain_server: str,
+    module_url: str,
     tmp_path: Path,
     url: str,
     changes: dict[str, str],
     why: str,
 ) -> None:
-    url = url.format(nobody=free_port(), server=plain_server)
+    url = url.format(nobody=free_port(), server=module_url)
     resources = with_module(istio.shipped("invoker"), url, **changes)
     # Else the agent tries for half a minute before it gives up.
     environment = {"WASM_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -267,7 +259,7 @@ def test_without_the_module_everything_is_denied(
         assert answer.text == "RBAC: access denied"
         assert why in mesh.agent.log()
         # The cure: where the module is, with its own checksum.
-        mesh.resources[:] = with_module(mesh.resources, plain_server, sha256=checksum())
+        mesh.resources[:] = with_module(mesh.resources, module_url, sha256=checksum())
         mesh.apply()
         eventually(lambda: denied(mesh) is None and mesh.request(PROFILES).status == 200, "to be served", within=60)
 

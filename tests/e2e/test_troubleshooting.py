@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from harness.bootstrap import Cluster
 from harness.client import Leaver
 from harness.emulator import Emulator
 from harness.names import Fresh
-from harness.process import ROOT, TARGET, built, free_port
+from harness.process import ROOT, free_port
 from harness.sidecar import LISTENER, Launch, Sidecar
 from harness.upstream import Upstream
 from harness.waiting import eventually
@@ -251,23 +249,14 @@ def test_a_request_that_no_rule_matches(trouble: Trouble) -> None:
         lambda: sidecar.request("profiles.test") and sidecar.envoy.log_lines("no token: no rule matches"),
         "the request to be named",
     )
-    assert "none matches" in explained(sidecar, trouble.folder)
+    assert "none matches" in sidecar.layout.explain(trouble.folder, "profiles", "profiles.test")
     sidecar.layout.rules = [{"cluster": "profiles", "audience": trouble.audience}]
     assert sidecar.update()
-    assert trouble.audience in explained(sidecar, trouble.folder)
+    assert trouble.audience in sidecar.layout.explain(trouble.folder, "profiles", "profiles.test")
     served = eventually(
         lambda: (answer := sidecar.request("profiles.test")).arrival.header("authorization") and answer, "a token"
     )
     assert served.claims["aud"] == trouble.audience
-
-
-def explained(sidecar: Sidecar, folder: Path) -> str:
-    """What `invoker explain` says of a request to profiles."""
-    file = folder / "explained.json"
-    file.write_text(json.dumps(sidecar.layout.config(sidecar.layout.rules)))
-    request = ["--cluster", "profiles", "--authority", "profiles.test"]
-    command = [built(TARGET / "release" / "invoker"), "explain", file, *request]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_each_entry_was_provoked() -> None:

@@ -76,6 +76,14 @@ class Layout:
         command = [built(TARGET / "release" / "invoker"), "check", config, "--bootstrap", envoy]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
+    def explain(self, folder: Path, cluster: str, authority: str) -> str:
+        """What `invoker explain` says of a request."""
+        config = folder / "explained.json"
+        config.write_text(json.dumps(self.config(self.rules)))
+        request = ["--cluster", cluster, "--authority", authority]
+        command = [built(TARGET / "release" / "invoker"), "explain", config, *request]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
     def config(self, rules: list[Json]) -> Json:
         config = {
             "credentials": {"type": "metadata", "cluster": "metadata"},
