@@ -134,19 +134,6 @@ impl fmt::Debug for Audience {
     }
 }
 
-impl AsRef<str> for Audience {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Lets maps that are keyed by audience be asked with a plain text.
-impl std::borrow::Borrow<str> for Audience {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
 fn check_characters(text: &str) -> Result<(), AudienceError> {
     if text.is_empty() {
         return Err(AudienceError::Empty);
