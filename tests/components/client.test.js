@@ -190,7 +190,7 @@ test("a configuration that is wrong says what is wrong, where the operator looks
   const { host, call, receiver } = await setUp(t, { credentials: { type: "metadata", cluster: "metadata" } });
   const { status, text } = await call();
   assert.deepEqual([status, text], [599, "ErrorCode::ConfigurationError"]);
-  assert.match(host.log, /INVOKER_CONFIG: credentials\.cluster: "metadata" names an Envoy cluster/);
+  await host.logged(/INVOKER_CONFIG: credentials\.cluster: "metadata" names an Envoy cluster/);
   assert.deepEqual(receiver.arrived, []);
 });
 

@@ -168,6 +168,6 @@ function suite(name, isShared) {
     const { status, text } = await egress.call("profiles.example.com");
     assert.equal(status, 500, text);
     assert.doesNotMatch(text, /cluster/);
-    assert.match(egress.host.log, /INVOKER_CONFIG: credentials\.cluster: "metadata" names an Envoy cluster/);
+    await egress.host.logged(/INVOKER_CONFIG: credentials\.cluster: "metadata" names an Envoy cluster/);
   });
 }

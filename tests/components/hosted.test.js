@@ -66,7 +66,7 @@ for (const [bucket, reason] of [
     await call();
     await callAtOnce(INSTANCES);
     assert.equal((await emulator.callsFor(AUDIENCE)).length, INSTANCES);
-    const lines = host.log.split("\n").filter((line) => line.startsWith("invoker: warning: store_failed: "));
+    const lines = await host.logged(/^invoker: warning: store_failed: /, INSTANCES);
     assert.equal(lines.length, INSTANCES, host.log);
     assert.match(lines[0], reason);
   });

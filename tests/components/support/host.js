@@ -39,14 +39,14 @@ export class Host {
     const port = await freePort();
     const flags = ["--host", "127.0.0.1", "--port", String(port), "--jco-dir", folder];
     const host = new Host(test, process.execPath, [jco, "serve", ...flags, component], environment);
-    await host.#until(async () => (await accepts(port)) && port);
+    host.port = await host.#until("it is ready", async () => (await accepts(port)) && port);
     return host;
   }
 
   /** Serves in Wasmtime what these name: settings, a component, and a plug to compose it with; ends with the test. */
   static async wasmtime(test, environment, ...args) {
     const host = new Host(test, process.env.WASMTIME_HOST, args, environment);
-    await host.#until(() => /listening on 127\.0\.0\.1:(\d+)/.exec(host.log)?.[1]);
+    host.port = await host.#until("it is ready", () => /listening on 127\.0\.0\.1:(\d+)/.exec(host.log)?.[1]);
     return host;
   }
 
@@ -61,12 +61,23 @@ export class Host {
     test.after(() => process.kill(-this.child.pid, "SIGKILL"));
   }
 
-  async #until(ready) {
+  async #until(what, ready) {
     const deadline = Date.now() + 60_000;
-    while (!(this.port = Number(await ready()))) {
-      if (this.child.exitCode !== null || Date.now() > deadline) throw new Error(`the host is not ready: ${this.log}`);
+    for (;;) {
+      const found = await ready();
+      if (found) return found;
+      if (this.child.exitCode !== null) throw new Error(`the host ended before ${what}: ${this.log}`);
+      if (Date.now() > deadline) throw new Error(`a minute went by before ${what}: ${this.log}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  /** The lines that match, once there are so many: what a host writes may arrive after its answer. */
+  logged(pattern, atLeast = 1) {
+    return this.#until(`its log said ${pattern}`, () => {
+      const lines = this.log.split("\n").slice(0, -1).filter((line) => pattern.test(line));
+      return lines.length >= atLeast && lines;
+    });
   }
 
   /** Sends a request; resolves with its whole answer. */
