@@ -335,6 +335,45 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_token_is_taken() {
+        let claims = r#"{"aud":"https://profiles.example.com","exp":1000}"#;
+        let missing = MAX_TOKEN_BYTES - jwt(claims).len();
+        let longest = format!("{}{}", jwt(claims), "A".repeat(missing));
+        assert_eq!(longest.len(), 8192);
+        assert!(Token::id_token(&longest, &audience()).is_ok());
+        assert!(Token::access_token(&longest, UnixTime::from_secs(1000)).is_ok());
+    }
+
+    #[test]
+    fn a_signature_has_all_of_base64url() {
+        let good = jwt(r#"{"aud":"https://profiles.example.com","exp":1000}"#);
+        assert!(Token::id_token(&format!("{good}aZ09-_"), &audience()).is_ok());
+        for other in ["+", "/", "="] {
+            let result = Token::id_token(&format!("{good}{other}"), &audience());
+            assert_eq!(result, Err(TokenError::NotJwt), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_remembers_the_one_before_it_unless_that_is_the_same() {
+        let end = UnixTime::from_secs(1000);
+        let token = |secret| Token::access_token(secret, end).unwrap();
+        assert_eq!(token("new").replacing(None).replaced(), None);
+        let new = token("new").replacing(Some(&token("old")));
+        assert_eq!(new.replaced(), Some("Bearer old"));
+        assert_eq!(token("new").replacing(Some(&new)).replaced(), None);
+    }
+
+    #[test]
+    fn an_id_token_s_claims_can_be_read() {
+        let claims = r#"{"aud":"https://profiles.example.com","exp":1000,"sub":"1"}"#;
+        let read = Value::Object(parse(claims).unwrap().claims().unwrap());
+        assert_eq!(read, serde_json::from_str::<Value>(claims).unwrap());
+        let opaque = Token::access_token("ya29.a", UnixTime::from_secs(1000)).unwrap();
+        assert!(opaque.claims().is_err());
+    }
+
+    #[test]
     fn debug_shows_no_token() {
         let token = parse(r#"{"aud":"https://profiles.example.com","exp":1000}"#).unwrap();
         let shown = format!("{token:?}");
