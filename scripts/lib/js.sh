@@ -12,11 +12,11 @@ build_js() {
   local folder=$js_folder/package
   # Stripping is wasm-opt's: wasm-bindgen reads what would be gone.
   CARGO_PROFILE_MODULE_STRIP=none build_wasm "$js_target"
-  (cd "$root/scripts/lib/wasm-bindgen" && cargo build --release --locked --target-dir "$root/target/wasm-bindgen") >&2
+  (cd "$root/scripts/lib/wasm-bindgen" && cargo build --locked --target-dir "$root/target/wasm-bindgen") >&2
   rm -rf "$folder"
   mkdir -p "$folder"
   cp -R "$root"/js/{entry,src,index.d.ts,package.json,README.md} "$root/LICENSE" "$folder"
-  "$root/target/wasm-bindgen/release/wasm-bindgen-for-invoker" \
+  "$root/target/wasm-bindgen/debug/wasm-bindgen-for-invoker" \
     "$root/target/$js_target/module/invoker.wasm" "$folder/core"
   wasm_opt "$folder/core/core_bg.wasm" "$js_folder/core.wasm"
   cp "$js_folder/core.wasm" "$folder/core/core_bg.wasm"
