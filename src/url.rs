@@ -226,6 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_an_absolute_path() {
+        assert_eq!(
+            Url::file("/run/token").unwrap().as_str(),
+            "file:///run/token"
+        );
+        for path in ["", "run/token", "run\0", "/run\0/token"] {
+            assert_eq!(Url::file(path), Err(UrlError::NoPath), "{path:?}");
+        }
+    }
+
+    #[test]
     fn only_near_servers_are_asked_in_the_clear() {
         for text in [
             "http://a.b/",
