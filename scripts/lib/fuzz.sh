@@ -5,6 +5,8 @@ fuzz_builds=$root/target/fuzz
 fuzz_found=$fuzz_builds/corpus
 fuzz_artifacts=$root/fuzz/artifacts
 fuzz_logs=$fuzz_builds/logs
+# What libFuzzer calls a file.
+fuzz_name='.*/[0-9a-f]{40}'
 
 fuzz_targets() {
   local file
@@ -71,17 +73,21 @@ fuzz_one() {
 }
 
 # keep_corpora TARGETS...: of all inputs, as few as reach the code that all reach. (How often a loop went round counts while
-# searching, not here: it would be ten times as many files.)
+# searching, not here: it would be ten times as many files.) What a fuzzer found is called by its SHA-1; other names are people's.
 keep_corpora() {
-  local target folders kept
+  local target folders kept corpus
   for target in "$@"; do
     mapfile -t folders < <(corpora "$target")
     kept=$(mktemp -d "$fuzz_builds/kept.XXXXXX")
+    corpus=$root/fuzz/corpus/$target
     "$(fuzz_binary "$target")" -merge=1 -use_counters=0 -verbosity=0 "$kept" "${folders[@]}" >"$fuzz_logs/$target.merge.log" 2>&1 ||
       die "the corpus of $target could not be merged; see $(short_path "$fuzz_logs/$target.merge.log")."
-    mkdir -p "$root/fuzz/corpus/$target"
-    cp "$kept"/* "$root/fuzz/corpus/$target/"
+    # People's own are there already, under their names.
+    find "${folders[@]}" -regextype posix-extended -type f ! -regex "$fuzz_name" -exec sha1sum {} + | while read -r name _; do rm -f "$kept/$name"; done
+    mkdir -p "$corpus"
+    find "$corpus" -regextype posix-extended -type f -regex "$fuzz_name" -delete
+    find "$kept" -type f -exec mv -t "$corpus" {} +
     rm -rf "$kept"
-    say "$target: $(find "$root/fuzz/corpus/$target" -type f | wc -l | tr -d ' ') inputs"
+    say "$target: $(find "$corpus" -type f | wc -l | tr -d ' ') inputs"
   done
 }
