@@ -24,6 +24,7 @@ build_component() {
 
 # What the tests of the components need: a host, and applications to compose with.
 build_component_hosts() {
+  ensure_rust "$component_target"
   say "Building the Wasmtime host, for the tests (some minutes, once) ..."
   (cd "$root/tests/components/wasmtime" && CARGO_TARGET_DIR=$root/target/wasmtime-host cargo build --locked) >&2
   say "Building the applications, for the tests ..."
