@@ -38,7 +38,7 @@ pub enum Code {
     MalformedAnswer,
     /// A token past its usable end.
     ExpiredToken,
-    /// More requests wait than `max_waiting_requests`.
+    /// More requests wait than `max_waiting_requests`, or tokens for as many derived audiences as are remembered are on their way.
     TooManyWaiting,
     /// Route or cluster metadata that holds no usable audience.
     InvalidAnnotation,

@@ -68,7 +68,11 @@ impl Vm {
     }
 
     fn ask_for_a_derived_audience(&mut self) -> Answer {
-        let wanted = Audience::parse("https://derived.a.run.app").unwrap().into();
+        self.ask_for("https://derived.a.run.app")
+    }
+
+    fn ask_for(&mut self, audience: &str) -> Answer {
+        let wanted = Audience::parse(audience).unwrap().into();
         let now = self.now();
         let target = Target::Derived(wanted);
         self.authenticator
@@ -221,6 +225,22 @@ fn who_leaves_makes_room_for_another() {
     assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
     vm.authenticator.handle_cancel(RequestId(1));
     assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+}
+
+#[test]
+fn no_more_audiences_wait_than_are_remembered() {
+    let mut vm = Vm::new(0);
+    vm.authenticator.settings.max_waiting_requests = 5000;
+    for n in 0..1000 {
+        let answer = vm.ask_for(&format!("https://{n}.a.run.app"));
+        assert!(matches!(answer, Answer::Pending));
+    }
+    let Answer::Denied(denial) = vm.ask_for("https://1000.a.run.app") else {
+        panic!("one more waits");
+    };
+    insta::assert_snapshot!(denial.message, @r#"no ID token for audience "https://1000.a.run.app" from iamcredentials.googleapis.com for a@p.iam.gserviceaccount.com (cluster "iam"): tokens for 1000 other audiences are on their way already"#);
+    // Who waits for the same as another takes no place.
+    assert!(matches!(vm.ask_for("https://0.a.run.app"), Answer::Pending));
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Authenticator {
         now: Now,
     ) -> Answer {
         let Some(id) = self.entry_for(target) else {
-            return Answer::Denied(self.too_many(target.wanted(), now));
+            return Answer::Denied(self.too_many_audiences(target.wanted(), now));
         };
         // A request can be what finds a refresh due: after a long sleep it is here before the tick.
         let rejection = match self.entries.get(id) {
@@ -186,7 +186,7 @@ impl Authenticator {
         }
         if self.waiting.len() >= self.settings.max_waiting_requests {
             let wanted = self.entries.get(id).map(|entry| entry.wanted.clone());
-            return Answer::Denied(self.too_many(wanted.as_ref(), now));
+            return Answer::Denied(self.too_many_waiting(wanted.as_ref(), now));
         }
         let deadline = now.monotonic + self.settings.timing.timeout - self.settings.lateness;
         if let Some(entry) = self.entries.get_mut(id) {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::entries::EntryId;
+use super::entries::{EntryId, MAX_DERIVED};
 use super::entry::Waiter;
 use super::{Authenticator, Event, Output, RequestId};
 use crate::error::{Class, Code, Denial};
@@ -100,11 +100,16 @@ impl Authenticator {
         )
     }
 
-    pub(super) fn too_many(&mut self, wanted: Option<&Wanted>, now: Now) -> Denial {
+    pub(super) fn too_many_waiting(&mut self, wanted: Option<&Wanted>, now: Now) -> Denial {
         let reason = format!(
             "as many requests wait already as may (max_waiting_requests is {})",
             self.settings.max_waiting_requests
         );
+        self.deny(wanted, Class::Transient, Code::TooManyWaiting, &reason, now)
+    }
+
+    pub(super) fn too_many_audiences(&mut self, wanted: Option<&Wanted>, now: Now) -> Denial {
+        let reason = format!("tokens for {MAX_DERIVED} other audiences are on their way already");
         self.deny(wanted, Class::Transient, Code::TooManyWaiting, &reason, now)
     }
 
