@@ -241,6 +241,18 @@ fn no_more_audiences_wait_than_are_remembered() {
     insta::assert_snapshot!(denial.message, @r#"no ID token for audience "https://1000.a.run.app" from iamcredentials.googleapis.com for a@p.iam.gserviceaccount.com (cluster "iam"): tokens for 1000 other audiences are on their way already"#);
     // Who waits for the same as another takes no place.
     assert!(matches!(vm.ask_for("https://0.a.run.app"), Answer::Pending));
+    // Once nothing is on its way, the one that was used longest ago makes room.
+    let (id, _) = vm.callouts().remove(0);
+    vm.answer(id, 403, "");
+    vm.callouts();
+    let Answer::Denied(denial) = vm.ask_for("https://1000.a.run.app") else {
+        panic!("the server refuses");
+    };
+    assert!(
+        denial.message.ends_with("metadata server: status 403"),
+        "{}",
+        denial.message
+    );
 }
 
 #[test]
