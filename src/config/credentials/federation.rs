@@ -338,23 +338,21 @@ fn format(format: &Map<String, Value>, problems: &mut Problems) -> Option<Subjec
     match fields.optional_text("type", problems).unwrap_or("text") {
         "text" => Some(SubjectFormat::Text),
         "json" => match fields.optional_text("subject_token_field_name", problems) {
-            Some(field) if !field.is_empty() && !field.contains(char::is_control) => {
-                Some(SubjectFormat::Json(field.to_owned()))
-            }
-            Some(field) if !field.is_empty() => {
-                problems.add(
-                    "format.subject_token_field_name",
-                    "holds a control character",
-                );
-                None
-            }
-            _ => {
+            None | Some("") => {
                 problems.add(
                     "format.subject_token_field_name",
                     "is missing; the token is in a field of the JSON",
                 );
                 None
             }
+            Some(field) if field.contains(char::is_control) => {
+                problems.add(
+                    "format.subject_token_field_name",
+                    "holds a control character",
+                );
+                None
+            }
+            Some(field) => Some(SubjectFormat::Json(field.to_owned())),
         },
         _ => {
             problems.add("format.type", "is neither \"text\" nor \"json\"");

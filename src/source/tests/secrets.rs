@@ -178,52 +178,51 @@ fn neither_subject_nor_access_nor_id_token_is_seen() {
     }
 }
 
-/// Every credential file and everything around it, once for each of their texts, with the key in place of it.
-fn with_the_key_elsewhere(value: &Value) -> Vec<Value> {
-    let put = |entries: Vec<Value>, place: &dyn Fn(Value) -> Value| {
-        entries.into_iter().map(place).collect::<Vec<_>>()
-    };
+/// Where the texts in it are, as JSON pointers.
+fn texts(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
-        Value::String(_) => vec![json!(pem())],
-        Value::Array(entries) => (0..entries.len())
-            .flat_map(|index| {
-                put(with_the_key_elsewhere(&entries[index]), &|entry| {
-                    let mut changed = value.clone();
-                    changed[index] = entry;
-                    changed
-                })
-            })
-            .collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .flat_map(|(name, field)| {
-                put(with_the_key_elsewhere(field), &|field| {
-                    let mut changed = value.clone();
-                    changed[name] = field;
-                    changed
-                })
-            })
-            .collect(),
-        _ => Vec::new(),
+        Value::String(_) => found.push(path.to_owned()),
+        Value::Array(entries) => {
+            for (index, entry) in entries.iter().enumerate() {
+                texts(entry, &format!("{path}/{index}"), found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                texts(field, &format!("{path}/{name}"), found);
+            }
+        }
+        _ => {}
     }
 }
 
-fn external_account(source: &Value) -> Value {
-    json!({
-        "type": "external_account", "audience": "pool", "subject_token_type": "jwt",
-        "token_url": "https://sts.googleapis.com/v1/token", "universe_domain": "googleapis.com",
-        "service_account_impersonation_url":
-            format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken", super::ACCOUNT),
-        "credential_source": source,
-    })
+/// The same once for each of its texts, with the key in place of it.
+fn with_elsewhere(key: &str, value: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    texts(value, "", &mut found);
+    let changed = |path: &String| {
+        let mut changed = value.clone();
+        *changed.pointer_mut(path).unwrap() = json!(key);
+        changed
+    };
+    found.iter().map(changed).collect()
+}
+
+fn external_account(source: Value) -> Value {
+    let mut file = federation::file();
+    file["universe_domain"] = json!("googleapis.com");
+    file["credential_source"] = source;
+    file
 }
 
 #[test]
 fn a_key_in_a_wrong_place_is_not_repeated() {
-    let served = external_account(&json!({
+    let served = external_account(json!({
         "url": "https://subject.example.com/", "headers": {"X-Flavour": "plain"},
         "format": {"type": "json", "subject_token_field_name": "token"},
     }));
+    let mut login = user::file("1//r");
+    login["source_credentials"]["token_uri"] = json!("https://oauth2.googleapis.com/token");
     let federation = json!({
         "type": "federation", "cluster": "sts", "subject_cluster": "subject", "iam_cluster": "iam", "config": served,
     });
@@ -246,47 +245,45 @@ fn a_key_in_a_wrong_place_is_not_repeated() {
     let files = [
         key_file(),
         served,
-        external_account(&json!({"file": "/run/token"})),
+        external_account(json!({"file": "/run/token"})),
         external_account(
-            &json!({"executable": {"command": "/bin/give --token", "output_file": "/run/answer"}}),
+            json!({"executable": {"command": "/bin/give --token", "output_file": "/run/answer"}}),
         ),
-        external_account(&json!({
+        external_account(json!({
             "environment_id": "aws1", "region_url": "http://169.254.169.254/zone", "url": "http://169.254.169.254/keys",
             "regional_cred_verification_url":
                 "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15",
         })),
-        json!({
-            "type": "impersonated_service_account", "delegates": ["hop@project.iam.gserviceaccount.com"],
-            "service_account_impersonation_url":
-                format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken", super::ACCOUNT),
-            "source_credentials": {
-                "type": "authorized_user", "client_id": "gcloud.apps", "client_secret": "d", "refresh_token": "1//r",
-                "token_uri": "https://oauth2.googleapis.com/token",
-            },
-        }),
+        login,
     ];
-    let configured = configured.iter().flat_map(with_the_key_elsewhere);
-    let of_configured = configured.map(|credentials| {
-        let rules = json!([{"cluster": "x", "audience": "https://x.example.com"}]);
-        let config = Config::from_value(json!({"credentials": credentials, "audiences": rules}));
-        match config {
-            Ok(config) => match config.source(&|_| None) {
-                Ok(source) => format!("{config:?} {source:?}"),
-                Err(errors) => errors.to_string(),
-            },
-            Err(errors) => errors.to_string(),
-        }
-    });
-    let files = files.iter().flat_map(with_the_key_elsewhere);
-    let of_files = files.map(|file| {
-        let read = crate::config::Credentials::from_file(&file.to_string());
-        read.err()
-            .map_or_else(String::new, |errors| errors.to_string())
-    });
-    let told: Vec<String> = of_configured.chain(of_files).collect();
     let pem = pem();
     let line = pem.lines().nth(5).unwrap();
-    for told in &told {
-        assert_hidden(told, &[line, "BEGIN PRIVATE KEY"]);
+    let on_one_line = pem.replace('\n', "");
+    // The advice on a bad key has the header's words.
+    for (key, hidden) in [
+        (&pem, &[line, "BEGIN PRIVATE KEY"] as &[&str]),
+        (&on_one_line, &[line]),
+    ] {
+        let configured = configured.iter().flat_map(|it| with_elsewhere(key, it));
+        let of_configured = configured.map(|credentials| {
+            let rules = json!([{"cluster": "x", "audience": "https://x.example.com"}]);
+            let config = json!({"credentials": credentials, "audiences": rules});
+            let read = Config::from_value(config).and_then(|it| Ok((it.source(&|_| None)?, it)));
+            match read {
+                Ok((source, config)) if key.contains('\n') => format!("{config:?} {source:?}"),
+                // On one line it was taken for a name, and names are shown.
+                Ok(_) => String::new(),
+                Err(errors) => errors.to_string(),
+            }
+        });
+        let files = files.iter().flat_map(|it| with_elsewhere(key, it));
+        let of_files = files.map(|file| {
+            let read = crate::config::Credentials::from_file(&file.to_string());
+            read.err()
+                .map_or_else(String::new, |errors| errors.to_string())
+        });
+        for told in of_configured.chain(of_files) {
+            assert_hidden(&told, hidden);
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::config::Credentials;
 
 const REFRESH_TOKEN: &str = "1//refresh-s3cret";
 
-fn file(refresh_token: &str) -> Value {
+pub(super) fn file(refresh_token: &str) -> Value {
     json!({
         "type": "impersonated_service_account",
         "service_account_impersonation_url":
