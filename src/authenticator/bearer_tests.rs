@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::{Answer, Authenticator, CalloutId, Output, RequestId, Settings};
 use crate::audience::Audience;
 use crate::config::{Config, Timing};
+use crate::error::Code;
 use crate::http::{Request, Response};
 use crate::rules::Target;
 use crate::store::MemoryStore;
@@ -223,6 +224,10 @@ fn who_leaves_makes_room_for_another() {
     let mut vm = Vm::new(0);
     vm.authenticator.settings.max_waiting_requests = 1;
     assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+    let Answer::Denied(denial) = vm.ask_for_a_derived_audience() else {
+        panic!("a second one waits");
+    };
+    assert_eq!(denial.code, Code::TooManyWaiting);
     vm.authenticator.handle_cancel(RequestId(1));
     assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
 }

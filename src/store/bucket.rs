@@ -220,6 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_beside_a_token_does_not_put_it_in_place_of_one_that_came_meanwhile() {
+        let (one, other, _) = two();
+        let first = with_token("first", 990);
+        write(&one, &first);
+        let (_, version) = one.get(&key().name).unwrap();
+        write(&other, &with_token("second", 995));
+        let refreshing = Record {
+            token: first.token,
+            ..leased()
+        };
+        one.compare_and_swap(&key().name, &refreshing.write(&key()), version)
+            .unwrap();
+        assert_eq!(secret(&read(&one)), Some("second"));
+    }
+
+    #[test]
     fn the_token_that_came_last_counts() {
         let (one, other, _) = two();
         write(&one, &with_token("first", 990));

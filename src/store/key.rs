@@ -112,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_s_success_is_its_own_and_no_record() {
+        let keys = [success_key("metadata\na@x"), success_key("metadata\nb@x")];
+        assert_ne!(keys[0], keys[1]);
+        for key in keys {
+            assert!(key.starts_with(PREFIX) && !is_record(&key), "{key:?}");
+        }
+    }
+
+    #[test]
     fn the_kind_of_token_is_part_of_the_key() {
         let audience = Wanted::from(Audience::custom("openid").unwrap());
         let scopes = Wanted::from(Scopes::new(["openid"]).unwrap());

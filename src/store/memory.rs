@@ -62,3 +62,25 @@ impl SharedStore for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_late_changes_nothing() {
+        let store = MemoryStore::default();
+        store.insert("key", b"first").unwrap();
+        assert_eq!(store.insert("key", b"again"), Err(Mismatch));
+        let (_, version) = store.get("key").unwrap();
+        store.compare_and_swap("key", b"second", version).unwrap();
+        let late = store.compare_and_swap("key", b"third", version);
+        assert_eq!(late, Err(Mismatch));
+        assert_eq!(store.get("key").unwrap().0, b"second");
+        let (_, version) = store.get("key").unwrap();
+        store.overwrite("key", b"a neighbour's");
+        let late = store.compare_and_swap("key", b"third", version);
+        assert_eq!(late, Err(Mismatch));
+        assert_eq!(store.keys(), ["key"]);
+    }
+}
