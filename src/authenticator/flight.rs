@@ -13,7 +13,7 @@ use crate::http::{CalloutError, Response};
 use crate::secret::Secret;
 use crate::source::key::SignError;
 use crate::source::{Answer, Leg, Order, Standing, Step};
-use crate::store::{PeerId, Record, SharedStore, Slot, StoredToken};
+use crate::store::{Lease, PeerId, Record, SharedStore, Slot, StoredToken};
 use crate::time::{Monotonic, Now};
 use crate::token::Token;
 use crate::wanted::Wanted;
@@ -174,12 +174,20 @@ impl Authenticator {
             return Ok(flight);
         }
         let is_renewed = self.swap_record(flight.entry, store, now, |record| {
-            let lease = record.lease.as_mut()?;
-            let is_ours = lease.id == flight.lease.id;
-            is_ours.then(|| {
-                lease.until = flight.until;
-                Vec::new()
-            })
+            let has_settled = record.has_settled_since(flight.started);
+            match &mut record.lease {
+                Some(lease) if lease.id == flight.lease.id => lease.until = flight.until,
+                lease @ None if !has_settled => {
+                    // A neighbour garbled the record: an exchange that began anew each time would never end.
+                    *lease = Some(Lease {
+                        id: flight.lease.id,
+                        until: flight.until,
+                        waiters: Vec::new(),
+                    });
+                }
+                _ => return None,
+            }
+            Some(Vec::new())
         });
         is_renewed.map(|_| flight.clone()).ok_or(flight.entry)
     }
@@ -412,7 +420,7 @@ mod tests {
     use super::*;
     use crate::audience::Audience;
     use crate::authenticator::{RequestId, Settings};
-    use crate::config::{Credentials, MetadataCredentials, Timing};
+    use crate::config::{Config, Credentials, MetadataCredentials, Timing};
     use crate::rules::Target;
     use crate::source::Source;
     use crate::store::MemoryStore;
@@ -434,6 +442,10 @@ mod tests {
             cluster: Some("metadata".to_owned()),
             service_account: "default".to_owned(),
         });
+        vm_with(&credentials, seed)
+    }
+
+    fn vm_with(credentials: &Credentials, seed: u64) -> Authenticator {
         let settings = Settings {
             timing: Timing {
                 timeout: Duration::from_secs(30),
@@ -445,7 +457,7 @@ mod tests {
             lateness: Duration::ZERO,
             joins_fetches: true,
         };
-        let source = Source::new(&credentials, &|_| None).unwrap();
+        let source = Source::new(credentials, &|_| None).unwrap();
         let wanted = Wanted::IdToken(Audience::parse("https://a.run.app").unwrap());
         let started = Monotonic::from_millis(0);
         Authenticator::new(source, settings, &[wanted], seed, started)
@@ -518,6 +530,75 @@ mod tests {
             vm.handle_timeout(&store, due);
             assert_eq!(callouts(vm).len(), refreshes);
         }
+    }
+
+    /// Of a federation, whose access token takes two callouts: for a subject token, and to STS.
+    fn federated() -> Authenticator {
+        let file = serde_json::json!({
+            "type": "external_account", "audience": "pool", "subject_token_type": "jwt",
+            "token_url": "https://sts.googleapis.com/v1/token",
+            "credential_source": {"url": "https://subject.example.com/"},
+            "service_account_impersonation_url":
+                "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/a@p.iam.gserviceaccount.com:generateAccessToken",
+        });
+        let config = serde_json::json!({
+            "credentials": {
+                "type": "federation", "config": file,
+                "cluster": "sts", "subject_cluster": "subject", "iam_cluster": "iam",
+            },
+            "audiences": [{"cluster": "x", "audience": "https://a.run.app"}],
+        });
+        vm_with(&Config::from_value(config).unwrap().credentials, 1)
+    }
+
+    /// Answers one callout after the other, and says whom they asked: `before` happens before each answer.
+    fn answered(
+        vm: &mut Authenticator,
+        store: &MemoryStore,
+        before: impl Fn(usize),
+    ) -> Vec<String> {
+        let mut asked = Vec::new();
+        while let Some(output) = vm.poll_output() {
+            let Output::Callout(callout, request) = output else {
+                continue;
+            };
+            before(asked.len());
+            let body = match &*request.authority {
+                "subject.example.com" => b"the-subject-token".to_vec(),
+                "sts.googleapis.com" => br#"{"access_token":"ya29.x","expires_in":3600}"#.to_vec(),
+                _ => serde_json::to_vec(&serde_json::json!({
+                    "token": String::from_utf8(token(3600).body).unwrap(),
+                }))
+                .unwrap(),
+            };
+            asked.push(request.authority.to_string());
+            assert!(asked.len() < 10, "{asked:?}");
+            let answer = Response {
+                body,
+                ..token(3600)
+            };
+            vm.handle_response(callout, Ok(answer), store, at(Duration::ZERO));
+        }
+        asked
+    }
+
+    #[test]
+    fn an_exchange_whose_record_a_neighbour_garbles_between_its_legs_goes_on() {
+        let (store, mut vm) = (MemoryStore::default(), federated());
+        let now = at(Duration::ZERO);
+        vm.handle_request(RequestId(1), &Target::Literal(0), &store, now);
+        let asked = answered(&mut vm, &store, |_| {
+            for key in store.keys() {
+                store.overwrite(&key, b"rubbish");
+            }
+        });
+        let once = [
+            "subject.example.com",
+            "sts.googleapis.com",
+            "iamcredentials.googleapis.com",
+        ];
+        assert_eq!(asked, once);
+        assert!(vm.tokens(now.unix).0 > 0);
     }
 
     #[test]

@@ -140,6 +140,13 @@ impl Record {
         })
     }
 
+    /// Whether a fetch has ended since then, one way or the other.
+    pub fn has_settled_since(&self, then: Monotonic) -> bool {
+        let came = self.token.as_ref().map(|token| token.fetched_at);
+        let failed = self.failure.as_ref().map(|failure| failure.failed_at);
+        came.max(failed).is_some_and(|at| at >= then)
+    }
+
     /// As it is stored. It holds the token: it goes to the store and nowhere else.
     pub fn write(&self, key: &RecordKey) -> Vec<u8> {
         let token = self.token.as_ref().map(|stored| WireToken {
