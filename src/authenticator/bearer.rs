@@ -139,7 +139,3 @@ impl Authenticator {
         })
     }
 }
-
-#[cfg(test)]
-#[path = "bearer_tests.rs"]
-mod tests;

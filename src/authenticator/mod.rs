@@ -295,3 +295,6 @@ impl Authenticator {
             .map(|cached| Rc::clone(&cached.token))
     }
 }
+
+#[cfg(test)]
+mod tests;

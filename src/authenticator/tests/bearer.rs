@@ -1,11 +1,11 @@
-//! What the simulation does not tell apart: how many callouts, how soon, and in which words.
+//! Audiences whose tokens come by an access token that they share.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::{Answer, Authenticator, CalloutId, Output, RequestId, Settings};
 use crate::audience::Audience;
+use crate::authenticator::{Answer, Authenticator, CalloutId, Output, RequestId, Settings};
 use crate::config::{Config, Timing};
 use crate::error::Code;
 use crate::http::{Request, Response};

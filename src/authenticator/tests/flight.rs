@@ -1,0 +1,133 @@
+//! Leases, and what one virtual machine's fetch means to the others.
+
+use super::*;
+use crate::config::Config;
+use crate::error::Code;
+use crate::http::CalloutError;
+
+#[test]
+fn a_late_holder_s_failure_says_nothing_about_the_fetch_of_who_took_over() {
+    let store = MemoryStore::default();
+    let (mut late, mut next) = (vm(1), vm(2));
+    let answer = fetch(&mut late, &store, at(Duration::ZERO));
+    let over = at(CALLOUT_TIMEOUT + LEASE_SLACK);
+    fetch(&mut next, &store, over);
+    let taken_over = record(&next, &store, over);
+    late.handle_response(answer, Err(CalloutError::Unreachable), &store, over);
+    assert!(taken_over.lease.is_some() && taken_over.failure.is_none());
+    assert_eq!(record(&next, &store, over), taken_over);
+}
+
+#[test]
+fn who_cannot_wait_for_another_s_fetch_makes_one_beside_it_and_shares_its_token() {
+    let (store, now) = (MemoryStore::default(), at(Duration::ZERO));
+    let (mut holder, mut beside) = (vm(1), vm(2));
+    beside.set_joins_fetches(false);
+    let first = fetch(&mut holder, &store, now);
+    let held = record(&holder, &store, now).lease;
+    let second = fetch(&mut beside, &store, now);
+    assert_eq!(record(&holder, &store, now).lease, held);
+    beside.handle_response(second, Ok(token(3600)), &store, now);
+    let shared = record(&holder, &store, now);
+    assert_eq!(shared.lease, held);
+    assert!(shared.token.is_some());
+    holder.handle_response(first, Ok(token(3600)), &store, now);
+    assert_eq!(record(&holder, &store, now).lease, None);
+}
+
+#[test]
+fn a_refresh_of_another_s_is_waited_for_even_by_who_joins_no_fetch() {
+    let store = MemoryStore::default();
+    let (mut holder, mut beside) = (vm(1), vm(2));
+    beside.set_joins_fetches(false);
+    for vm in [&mut holder, &mut beside] {
+        vm.handle_request(
+            RequestId(1),
+            &Target::Literal(0),
+            &store,
+            at(Duration::ZERO),
+        );
+        if let [first] = callouts(vm)[..] {
+            vm.handle_response(first, Ok(token(3600)), &store, at(Duration::ZERO));
+        }
+    }
+    let due = at(Duration::from_secs(3300));
+    for (vm, refreshes) in [(&mut holder, 1), (&mut beside, 0)] {
+        vm.handle_timeout(&store, due);
+        assert_eq!(callouts(vm).len(), refreshes);
+    }
+}
+
+/// Of a federation, whose access token takes two callouts: for a subject token, and to STS.
+fn federated() -> Authenticator {
+    let file = serde_json::json!({
+        "type": "external_account", "audience": "pool", "subject_token_type": "jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"url": "https://subject.example.com/"},
+        "service_account_impersonation_url":
+            "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/a@p.iam.gserviceaccount.com:generateAccessToken",
+    });
+    let config = serde_json::json!({
+        "credentials": {
+            "type": "federation", "config": file,
+            "cluster": "sts", "subject_cluster": "subject", "iam_cluster": "iam",
+        },
+        "audiences": [{"cluster": "x", "audience": "https://a.run.app"}],
+    });
+    vm_with(&Config::from_value(config).unwrap().credentials, 1)
+}
+
+/// Answers one callout after the other, and says whom they asked: `before` happens before each answer.
+fn answered(vm: &mut Authenticator, store: &MemoryStore, before: impl Fn()) -> Vec<String> {
+    let mut asked = Vec::new();
+    while let Some(output) = vm.poll_output() {
+        let Output::Callout(callout, request) = output else {
+            continue;
+        };
+        before();
+        let body = match &*request.authority {
+            "subject.example.com" => b"the-subject-token".to_vec(),
+            "sts.googleapis.com" => br#"{"access_token":"ya29.x","expires_in":3600}"#.to_vec(),
+            _ => serde_json::to_vec(&serde_json::json!({
+                "token": String::from_utf8(token(3600).body).unwrap(),
+            }))
+            .unwrap(),
+        };
+        asked.push(request.authority.to_string());
+        assert!(asked.len() < 10, "{asked:?}");
+        let answer = Response {
+            body,
+            ..token(3600)
+        };
+        vm.handle_response(callout, Ok(answer), store, at(Duration::ZERO));
+    }
+    asked
+}
+
+#[test]
+fn an_exchange_whose_record_a_neighbour_garbles_between_its_legs_goes_on() {
+    let (store, mut vm) = (MemoryStore::default(), federated());
+    let now = at(Duration::ZERO);
+    vm.handle_request(RequestId(1), &Target::Literal(0), &store, now);
+    let asked = answered(&mut vm, &store, || garble(&store));
+    let once = [
+        "subject.example.com",
+        "sts.googleapis.com",
+        "iamcredentials.googleapis.com",
+    ];
+    assert_eq!(asked, once);
+    assert!(vm.tokens(now.unix).0 > 0);
+}
+
+#[test]
+fn a_holder_s_failure_ends_its_lease_and_is_known_to_all() {
+    let store = MemoryStore::default();
+    let mut holder = vm(1);
+    let answer = fetch(&mut holder, &store, at(Duration::ZERO));
+    let now = at(Duration::from_secs(1));
+    holder.handle_response(answer, Err(CalloutError::Unreachable), &store, now);
+    let record = record(&holder, &store, now);
+    assert_eq!(record.lease, None);
+    let failure = record.failure.unwrap();
+    assert_eq!(failure.code, Code::CalloutUnreachable);
+}
