@@ -115,6 +115,20 @@ mod tests {
     }
 
     #[test]
+    fn a_new_kind_of_trouble_begins_its_own_series() {
+        let permanent = FetchError::permanent(Code::Refused, "status 403");
+        let mut rng = Rng::with_seed(1);
+        let now = Monotonic::from_millis(0);
+        let mut last = failure(permanent.clone(), None, now, &mut rng);
+        last.attempts = 9;
+        let transient = FetchError::transient(Code::ServerError, "status 500");
+        let next = failure(transient, Some(&last), now, &mut rng);
+        assert_eq!(next.not_before, now + SHORTEST);
+        let next = failure(permanent, Some(&next), now, &mut rng);
+        assert_eq!(next.not_before, now + SHORTEST_PERMANENT);
+    }
+
+    #[test]
     fn a_waiting_request_shortens_the_pause_to_a_second_but_not_retry_after() {
         let now = Monotonic::from_millis(0);
         let mut failed = failure(

@@ -114,6 +114,8 @@ fn one_access_token_serves_all_audiences() {
     assert_eq!(callouts.len(), 1, "{callouts:?}");
     assert_eq!(callouts[0].1.authority, "metadata.google.internal");
     vm.answer(callouts[0].0, 200, BEARER);
+    // It is nobody's token by itself.
+    assert_eq!(vm.authenticator.tokens(vm.now().unix), (0, None));
     let callouts = vm.callouts();
     assert_eq!(callouts.len(), 40);
     for (_, request) in callouts {
@@ -148,6 +150,15 @@ fn what_needs_a_person_fails_who_waits_at_once_and_names_its_leg() {
     // Until the next attempt, the next one learns it at once.
     vm.millis += 1000;
     assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Denied(_)));
+}
+
+#[test]
+fn who_waits_for_the_access_token_looks_again_after_a_second() {
+    let mut vm = Vm::new(0);
+    assert!(matches!(vm.ask_for_a_derived_audience(), Answer::Pending));
+    vm.callouts();
+    let next = vm.authenticator.poll_timeout(vm.now());
+    assert_eq!(next, Some(vm.now().monotonic + Duration::from_secs(1)));
 }
 
 #[test]
