@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::error::Code;
+use crate::error::{Class, Code};
 use crate::http::CalloutError;
 
 #[test]
@@ -16,6 +16,72 @@ fn a_late_holder_s_failure_says_nothing_about_the_fetch_of_who_took_over() {
     late.handle_response(answer, Err(CalloutError::Unreachable), &store, over);
     assert!(taken_over.lease.is_some() && taken_over.failure.is_none());
     assert_eq!(record(&next, &store, over), taken_over);
+}
+
+#[test]
+fn a_late_holder_s_token_serves_all_the_same() {
+    for is_given_up in [false, true] {
+        let store = MemoryStore::default();
+        let (mut late, mut next) = (vm(1), vm(2));
+        let answer = fetch(&mut late, &store, at(Duration::ZERO));
+        let over = at(CALLOUT_TIMEOUT + LEASE_SLACK);
+        fetch(&mut next, &store, over);
+        if is_given_up {
+            late.handle_timeout(&store, over);
+        }
+        late.handle_response(answer, Ok(token(3600)), &store, over);
+        next.handle_timeout(&store, over);
+        assert_eq!((late.tokens(over.unix).0, late.in_flight), (1, 0));
+        assert!(record(&next, &store, over).token.is_some());
+    }
+}
+
+#[test]
+fn an_answer_that_never_comes_is_forgotten() {
+    let (store, mut vm) = (MemoryStore::default(), vm(1));
+    fetch(&mut vm, &store, at(Duration::ZERO));
+    vm.handle_cancel(RequestId(1));
+    let over = CALLOUT_TIMEOUT + LEASE_SLACK;
+    let remembered = [
+        (Duration::ZERO, 1),
+        (Duration::from_secs(59), 1),
+        (Duration::from_secs(60), 0),
+    ];
+    for (later, flights) in remembered {
+        vm.handle_timeout(&store, at(over + later));
+        let given_up = vm.flights.values().filter(|flight| flight.given_up);
+        assert_eq!(given_up.count(), flights, "{later:?} later");
+    }
+}
+
+#[test]
+fn what_has_succeeded_for_one_has_succeeded_for_all() {
+    for has_succeeded in [false, true] {
+        let (store, now) = (MemoryStore::default(), at(Duration::ZERO));
+        if has_succeeded {
+            let mut other = vm(2);
+            let target = Target::Derived(Wanted::IdToken(
+                Audience::parse("https://b.run.app").unwrap(),
+            ));
+            let answer = fetch_for(&mut other, &target, &store, now);
+            other.handle_response(
+                answer,
+                Ok(token_for("https://b.run.app", 3600)),
+                &store,
+                now,
+            );
+        }
+        let mut vm = vm(1);
+        let answer = fetch(&mut vm, &store, now);
+        let not_found = Response {
+            status: 404,
+            ..token(3600)
+        };
+        vm.handle_response(answer, Ok(not_found), &store, now);
+        let failure = record(&vm, &store, now).failure.unwrap();
+        // A metadata server that has never worked may be about to.
+        assert_eq!(failure.class == Class::Permanent, has_succeeded);
+    }
 }
 
 #[test]
@@ -117,6 +183,40 @@ fn an_exchange_whose_record_a_neighbour_garbles_between_its_legs_goes_on() {
     ];
     assert_eq!(asked, once);
     assert!(vm.tokens(now.unix).0 > 0);
+}
+
+#[test]
+fn each_leg_has_as_much_time_as_the_first() {
+    let (store, mut vm) = (MemoryStore::default(), federated());
+    let subject = fetch(&mut vm, &store, at(Duration::ZERO));
+    let until = CALLOUT_TIMEOUT + LEASE_SLACK;
+    let later = Duration::from_secs(3);
+    let answer = Response {
+        body: b"the-subject-token".to_vec(),
+        ..token(3600)
+    };
+    vm.handle_response(subject, Ok(answer), &store, at(later));
+    let bearer = vm.entries.bearer().unwrap();
+    let Some((Slot::Ours(record), _)) = vm.read(bearer, &store, at(later)) else {
+        panic!("there is no record");
+    };
+    assert_eq!(record.lease.unwrap().until, at(later + until).monotonic);
+}
+
+#[test]
+fn who_is_given_up_between_two_legs_goes_no_further() {
+    let (store, mut vm) = (MemoryStore::default(), federated());
+    let subject = fetch(&mut vm, &store, at(Duration::ZERO));
+    let over = at(CALLOUT_TIMEOUT + LEASE_SLACK);
+    vm.handle_timeout(&store, over);
+    let under_way = (callouts(&mut vm).len(), vm.in_flight);
+    let answer = Response {
+        body: b"the-subject-token".to_vec(),
+        ..token(3600)
+    };
+    vm.handle_response(subject, Ok(answer), &store, over);
+    assert_eq!(callouts(&mut vm), []);
+    assert_eq!((under_way.0, vm.in_flight), (vm.in_flight, under_way.1));
 }
 
 #[test]

@@ -79,7 +79,11 @@ fn record(vm: &Authenticator, store: &MemoryStore, now: Now) -> Record {
 
 /// The metadata server's answer.
 fn token(exp: u64) -> Response {
-    let claims = format!(r#"{{"aud":"https://a.run.app","exp":{}}}"#, 1_000_000 + exp);
+    token_for("https://a.run.app", exp)
+}
+
+fn token_for(audience: &str, exp: u64) -> Response {
+    let claims = format!(r#"{{"aud":"{audience}","exp":{}}}"#, 1_000_000 + exp);
     Response {
         status: 200,
         headers: Vec::new(),

@@ -1,6 +1,10 @@
 //! Tokens that are fetched although no request waits for them.
 
+use std::cell::Cell;
+
 use super::*;
+use crate::authenticator::Answer;
+use crate::store::{Mismatch, SharedStore, Version};
 
 /// When a token that ends after an hour, and has come at once, is certainly due: 30 s before its end it is
 /// not attached any more, and 300 s before that it is refreshed.
@@ -43,6 +47,68 @@ fn a_tick_is_asked_for_when_the_refresh_is_due() {
     refresh(&mut vm, &store, at(DUE));
     let answered_by = at(DUE + CALLOUT_TIMEOUT + LEASE_SLACK).monotonic;
     assert_eq!(vm.poll_timeout(at(DUE)), Some(answered_by));
+}
+
+/// A store that counts how often it is read.
+#[derive(Default)]
+struct Counted {
+    inner: MemoryStore,
+    reads: Cell<usize>,
+}
+
+impl SharedStore for Counted {
+    fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
+        self.reads.update(|reads| reads + 1);
+        self.inner.get(key)
+    }
+
+    fn compare_and_swap(&self, key: &str, value: &[u8], expected: Version) -> Result<(), Mismatch> {
+        self.inner.compare_and_swap(key, value, expected)
+    }
+
+    fn insert(&self, key: &str, value: &[u8]) -> Result<(), Mismatch> {
+        self.inner.insert(key, value)
+    }
+}
+
+#[test]
+fn requests_beside_a_refresh_are_served_from_this_vm_s_memory() {
+    let (inner, mut vm) = with_a_token(&Target::Literal(0));
+    let store = Counted {
+        inner,
+        ..Counted::default()
+    };
+    let reads = |vm: &mut Authenticator, now: Now| {
+        store.reads.set(0);
+        let answer = vm.handle_request(RequestId(2), &Target::Literal(0), &store, now);
+        assert!(matches!(answer, Answer::Token(_)), "{answer:?}");
+        store.reads.take()
+    };
+    assert!(
+        vm.cached(&Target::Literal(0), at(Duration::from_secs(60)).unix)
+            .is_some()
+    );
+    assert!(vm.cached(&Target::Literal(0), at(DUE).unix).is_none());
+    assert!(reads(&mut vm, at(DUE)) > 0);
+    let refresh = callouts(&mut vm)[0];
+    assert_eq!(reads(&mut vm, at(DUE)), 0);
+    let failed = Response {
+        status: 500,
+        ..token(0)
+    };
+    vm.handle_response(refresh, Ok(failed), &store, at(DUE));
+    assert_eq!(reads(&mut vm, at(DUE)), 0);
+    assert!(reads(&mut vm, at(DUE + Duration::from_millis(100))) > 0);
+}
+
+#[test]
+fn a_token_is_attached_until_its_usable_end() {
+    let (store, mut vm) = with_a_token(&Target::Literal(0));
+    let end = at(Duration::from_secs(3570));
+    assert_eq!(vm.tokens(end.unix - Duration::from_secs(1)).0, 1);
+    assert_eq!(vm.tokens(end.unix).0, 0);
+    let answer = vm.handle_request(RequestId(2), &Target::Literal(0), &store, end);
+    assert!(matches!(answer, Answer::Pending), "{answer:?}");
 }
 
 #[test]
