@@ -1,6 +1,7 @@
 //! Leases, and what one virtual machine's fetch means to the others.
 
 use super::*;
+use crate::authenticator::Event;
 use crate::config::Config;
 use crate::error::{Class, Code};
 use crate::http::CalloutError;
@@ -34,6 +35,18 @@ fn a_late_holder_s_token_serves_all_the_same() {
         assert_eq!((late.tokens(over.unix).0, late.in_flight), (1, 0));
         assert!(record(&next, &store, over).token.is_some());
     }
+}
+
+#[test]
+fn who_was_given_up_fails_once() {
+    let (store, mut vm) = (MemoryStore::default(), vm(1));
+    let answer = fetch(&mut vm, &store, at(Duration::ZERO));
+    let over = at(CALLOUT_TIMEOUT + LEASE_SLACK);
+    vm.handle_timeout(&store, over);
+    vm.handle_response(answer, Err(CalloutError::Unreachable), &store, over);
+    let failed = std::iter::from_fn(|| vm.poll_output())
+        .filter(|output| matches!(output, Output::Event(Event::FetchFailed { .. })));
+    assert_eq!(failed.count(), 1);
 }
 
 #[test]
