@@ -1,7 +1,8 @@
 //! Who waits, until when, and who hears of it.
 
 use super::*;
-use crate::authenticator::Answer;
+use crate::authenticator::{Answer, Event};
+use crate::error::{Class, Code, Denial};
 use crate::store::PeerId;
 
 /// The requests that go on now, each with whether it has a token.
@@ -65,4 +66,28 @@ fn a_request_is_let_go_earlier_by_what_the_tick_may_be_late() {
     assert_eq!(resumed(&mut vm), []);
     vm.handle_timeout(&store, at(until));
     assert_eq!(resumed(&mut vm), [(RequestId(1), false)]);
+}
+
+#[test]
+fn of_many_denials_for_one_reason_one_a_second_is_told_with_their_number() {
+    let mut vm = vm(1);
+    let mut told = |code, millis| {
+        let denial = Denial {
+            class: Class::Permanent,
+            code,
+            message: String::new(),
+        };
+        vm.note_denial(&denial, at(Duration::from_millis(millis)));
+        match vm.poll_output() {
+            Some(Output::Event(Event::Denied { count, .. })) => Some(count),
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told(Code::Refused, 0), Some(1));
+    assert_eq!(told(Code::Refused, 0), None);
+    assert_eq!(told(Code::Refused, 999), None);
+    assert_eq!(told(Code::NotFound, 999), Some(1));
+    assert_eq!(told(Code::Refused, 1000), Some(3));
+    assert_eq!(told(Code::Refused, 3000), Some(1));
 }
