@@ -244,3 +244,20 @@ fn a_holder_s_failure_ends_its_lease_and_is_known_to_all() {
     let failure = record.failure.unwrap();
     assert_eq!(failure.code, Code::CalloutUnreachable);
 }
+
+#[test]
+fn that_a_server_does_not_look_like_google_s_is_said_once() {
+    let (store, mut vm) = (MemoryStore::default(), vm(1));
+    let now = at(Duration::ZERO);
+    let mut remarks = 0;
+    for audience in ["https://a.run.app", "https://b.run.app"] {
+        let wanted = Wanted::IdToken(Audience::parse(audience).unwrap());
+        let answer = fetch_for(&mut vm, &Target::Derived(wanted), &store, now);
+        vm.handle_response(answer, Ok(token_for(audience, 3600)), &store, now);
+        let outputs = std::iter::from_fn(|| vm.poll_output());
+        remarks += outputs
+            .filter(|output| matches!(output, Output::Event(Event::Remark(_))))
+            .count();
+    }
+    assert_eq!(remarks, 1);
+}
