@@ -130,3 +130,21 @@ impl fmt::Debug for SigningInput {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
+
+    #[test]
+    fn a_key_that_rs256_does_not_take_is_refused() {
+        let short = PrivateKey::new(&mut getrandom::SysRng, 1024).unwrap();
+        let pem = short.to_pkcs8_pem(LineEnding::LF).unwrap();
+        assert!(matches!(
+            SigningKey::from_pem(&pem),
+            Err(KeyError::TooShort(1024))
+        ));
+        let long_enough = crate::source::tests::key_file::pem();
+        assert!(SigningKey::from_pem(&long_enough).is_ok());
+    }
+}

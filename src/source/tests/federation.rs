@@ -101,6 +101,11 @@ fn without_an_account_there_are_access_tokens_with_their_scopes_and_no_id_tokens
         .unwrap();
     let wanted = access_token();
     assert!(source.bearer().is_none() && !source.needs_bearer(&wanted));
+    let server = source.server();
+    assert_eq!(
+        server,
+        r#"the token service sts.googleapis.com (cluster "sts")"#
+    );
     let (_, leg) = call(source.begin(&order(&wanted)));
     let (request, _) = call(source.proceed(&leg, subject(), &order(&wanted)));
     assert!(wire(&request).contains("&scope=https%3A%2F%2Fs%2Fa%20https%3A%2F%2Fs%2Fb&"));
@@ -212,5 +217,27 @@ fn another_pool_or_another_way_to_it_is_another_credential() {
     ];
     for (index, change) in changes.into_iter().enumerate() {
         assert_ne!(here, with(change), "{index}");
+    }
+}
+
+#[test]
+fn a_credential_for_the_subject_token_s_server_is_a_secret_in_sight() {
+    let in_sight = |headers: Value| {
+        let mut file = file();
+        file["credential_source"]["headers"] = headers;
+        let credentials = json!({
+            "type": "federation", "config": file, "cluster": "sts", "subject_cluster": "s", "iam_cluster": "iam",
+        });
+        config(credentials).credentials.secrets_in_sight()
+    };
+    assert_eq!(in_sight(json!({"Metadata": "True"})), [""; 0]);
+    for name in [
+        "Authorization",
+        "X-Api-Key",
+        "Client-Secret",
+        "X-Vault-Token",
+    ] {
+        let found = in_sight(json!({"Metadata": "True", (name): "s3cr3t"}));
+        assert_eq!(found, ["credentials.config"], "{name}");
     }
 }

@@ -78,6 +78,7 @@ fn with_scopes_iam_is_asked_for_an_access_token() {
 fn each_failure_says_what_to_do() {
     let denied = r#"{"error":{"code":403,"message":"Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist).","status":"PERMISSION_DENIED"}}"#;
     let disabled = r#"{"error":{"code":403,"message":"IAM Service Account Credentials API has not been used in project 1 before or it is disabled.","status":"PERMISSION_DENIED"}}"#;
+    let disabled_again = r#"{"error":{"message":"The API is disabled."}}"#;
     let (wanted, bearer) = (id_token(), bearer());
     let alone = with_delegates(&[]);
     let chain = with_delegates(&["hop@p.iam.gserviceaccount.com"]);
@@ -89,6 +90,7 @@ fn each_failure_says_what_to_do() {
         told(&alone, answer(403, denied)),
         told(&chain, answer(403, denied)),
         told(&alone, answer(403, disabled)),
+        told(&alone, answer(403, disabled_again)),
         told(
             &alone,
             answer(
@@ -111,6 +113,7 @@ fn each_failure_says_what_to_do() {
     refused (needs a person): generateIdToken: 403 PERMISSION_DENIED: Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist). (grant the caller roles/iam.serviceAccountOpenIdTokenCreator on caller@project.iam.gserviceaccount.com)
     refused (needs a person): generateIdToken: 403 PERMISSION_DENIED: Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist). (grant the caller roles/iam.serviceAccountTokenCreator on hop@p.iam.gserviceaccount.com, each delegate the same on the next one, and the last one roles/iam.serviceAccountOpenIdTokenCreator on caller@project.iam.gserviceaccount.com)
     refused (needs a person): generateIdToken: 403 PERMISSION_DENIED: IAM Service Account Credentials API has not been used in project 1 before or it is disabled. (enable iamcredentials.googleapis.com in the caller's project)
+    refused (needs a person): generateIdToken: 403: The API is disabled. (enable iamcredentials.googleapis.com in the caller's project)
     not_found (needs a person): generateIdToken: 404 NOT_FOUND: Not found (there is no service account caller@project.iam.gserviceaccount.com, or a delegate is missing)
     refused (needs a person): generateIdToken: 400 INVALID_ARGUMENT: bad audience
     server_error (may pass): generateIdToken: 503

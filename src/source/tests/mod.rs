@@ -125,3 +125,36 @@ fn jwt(audience: &str) -> String {
     let claims = json!({"aud": audience, "exp": NOW.as_secs() + 3600, "email": ACCOUNT});
     format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
+
+#[test]
+fn each_callout_without_an_answer_says_why_and_whether_it_may_pass() {
+    let named = source(json!({"type": "metadata", "cluster": "metadata"}));
+    let config = json!({"credentials": {"type": "metadata"}, "audiences": []});
+    let config = Config::from_value(config).and_then(|it| it.for_host(Host::JavaScript));
+    let unnamed = config.unwrap().source(&|_| None).unwrap();
+    let wanted = id_token();
+    let told = |source: &Source, age, error| {
+        let mut order = order(&wanted);
+        order.standing.age = Duration::from_secs(age);
+        let (_, leg) = call(source.begin(&order));
+        told(source.proceed(&leg, Answer::Response(Err(error)), &order))
+    };
+    let lines = [
+        told(&named, 3600, CalloutError::Timeout),
+        told(&named, 3600, CalloutError::Unreachable),
+        told(&named, 3600, CalloutError::Unavailable),
+        told(&unnamed, 3600, CalloutError::Unavailable),
+        told(&named, 29, CalloutError::UnknownCluster),
+        told(&named, 30, CalloutError::UnknownCluster),
+        told(&named, 3600, CalloutError::TooLarge),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    callout_timeout (may pass): no answer within callout_timeout
+    callout_unreachable (may pass): connection refused or reset
+    callout_unavailable (may pass): cluster "metadata" has no healthy endpoint, or its circuit breaker is open
+    callout_unavailable (may pass): the request could not be sent
+    unknown_cluster (may pass): there is no cluster "metadata"
+    unknown_cluster (needs a person): there is no cluster "metadata"
+    malformed_answer (needs a person): an answer of more than 64 KiB
+    "#);
+}
