@@ -132,6 +132,14 @@ fn each_callout_without_an_answer_says_why_and_whether_it_may_pass() {
     let config = json!({"credentials": {"type": "metadata"}, "audiences": []});
     let config = Config::from_value(config).and_then(|it| it.for_host(Host::JavaScript));
     let unnamed = config.unwrap().source(&|_| None).unwrap();
+    assert_eq!(
+        named.server(),
+        r#"the metadata server (cluster "metadata")"#
+    );
+    assert_eq!(
+        unnamed.server(),
+        "the metadata server (metadata.google.internal)"
+    );
     let wanted = id_token();
     let told = |source: &Source, age, error| {
         let mut order = order(&wanted);
