@@ -160,3 +160,19 @@ fn another_account_or_another_way_to_it_is_another_credential() {
     assert_ne!(here, other(ACCOUNT, "other", "default"));
     assert_ne!(here, other(ACCOUNT, "iam", "a@b"));
 }
+
+#[test]
+fn a_federation_that_impersonates_another_account_by_itself_is_no_source() {
+    let of_source = |service_account: &str| {
+        let federation = json!({
+            "type": "federation", "config": super::federation::file(), "cluster": "sts", "subject_cluster": "s",
+        });
+        let credentials = json!({
+            "type": "impersonation", "service_account": service_account, "cluster": "iam", "source": federation,
+        });
+        config(credentials).source(&|_| None)
+    };
+    assert!(of_source(ACCOUNT).is_ok());
+    let error = of_source("other@p.iam.gserviceaccount.com").unwrap_err();
+    insta::assert_snapshot!(error, @"credentials.source.config: impersonates caller@project.iam.gserviceaccount.com itself, and credentials.service_account is other@p.iam.gserviceaccount.com; take service_account_impersonation_url out of it, and name that account among credentials.delegates if it is to stand in between");
+}
