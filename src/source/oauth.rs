@@ -282,6 +282,13 @@ mod tests {
             ("ya29.a0AbC", "[cut]"),
             ("key QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo1 x", "key [cut] x"),
             ("0123456789abcdef0123456789abcdef01234567", "[cut]"),
+            ("0123456789abcdef0123456789abcdef0", "[cut]"),
+            (
+                "0123456789abcdef0123456789abcdef",
+                "0123456789abcdef0123456789abcdef",
+            ),
+            ("QUJDREVGR0hJSktMTU5Pq", "[cut]"),
+            ("QUJDREVGR0hJSktMTU5P", "QUJDREVGR0hJSktMTU5P"),
             (
                 "for caller@project.iam.gserviceaccount.com of //iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/my-pool/providers/my-provider",
                 "for caller@project.iam.gserviceaccount.com of //iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/my-pool/providers/my-provider",
