@@ -144,6 +144,14 @@ fn callouts_get_four_fifths_of_the_timeout_but_no_more_than_a_minute() {
 }
 
 #[test]
+fn who_waits_for_another_time_waits_no_longer_for_a_callout() {
+    let within = |timeout| Timing::of(Duration::from_secs(5)).within(Duration::from_secs(timeout));
+    let timing = |it: Timing| (it.timeout.as_secs(), it.callout_timeout.as_secs());
+    assert_eq!(timing(within(3)), (3, 3));
+    assert_eq!(timing(within(9)), (9, 4));
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let found = problems(serde_json::json!({
         "credentials": {"type": "metadata", "service_account": "a/b"},

@@ -236,6 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn aws_is_asked_who_it_is_over_tls_at_the_root_of_a_host() {
+        let good = "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15";
+        assert!(is_verification_url(good));
+        assert!(is_verification_url("https://sts.amazonaws.com/"));
+        for wrong in [
+            "http://127.0.0.1/",
+            "https://sts.{region}.amazonaws.com:8443/",
+            "https://sts.{region}.amazonaws.com/other?Action=GetCallerIdentity",
+            "sts.{region}.amazonaws.com",
+        ] {
+            assert!(!is_verification_url(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_can_t_be_run_says_why_without_its_arguments() {
         let found = [
             json!("x"),

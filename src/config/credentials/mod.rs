@@ -225,3 +225,6 @@ fn is_email(text: &str) -> bool {
             !name.is_empty() && !domain.is_empty() && !domain.contains('@')
         })
 }
+
+#[cfg(test)]
+mod tests;

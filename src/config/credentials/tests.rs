@@ -1,0 +1,211 @@
+//! What credential files and the fields around them may say, and the words where they say something else.
+
+use serde_json::json;
+
+use super::federation::{Asker, external_account};
+use super::file::Fields;
+use super::*;
+use crate::config::Config;
+use crate::source::federation::Subject;
+use crate::source::tests::key_file::key_file;
+
+const ACCOUNT: &str = "caller@project.iam.gserviceaccount.com";
+
+fn configured(credentials: &Value) -> Result<Credentials, String> {
+    let config = json!({
+        "credentials": credentials,
+        "audiences": [{"cluster": "x", "audience": "https://x.example.com"}],
+    });
+    Config::from_value(config)
+        .map(|config| config.credentials)
+        .map_err(|errors| errors.to_string())
+}
+
+fn external_account_file(source: Value) -> Value {
+    json!({
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/provider",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": source,
+        "service_account_impersonation_url": format!(
+            "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"
+        ),
+    })
+}
+
+fn impersonation(source: Value) -> Value {
+    json!({"type": "impersonation", "service_account": ACCOUNT, "cluster": "iam", "source": source})
+}
+
+#[test]
+fn each_variable_is_told_with_the_field_that_names_it() {
+    let key = json!({"type": "service_account_key", "key": {"env": "KEY"}});
+    let federation = json!({"type": "federation", "config": {"env": "CONFIG"}});
+    for (credentials, path, name) in [
+        (key.clone(), "credentials.key", "KEY"),
+        (federation, "credentials.config", "CONFIG"),
+        (impersonation(key), "credentials.source.key", "KEY"),
+    ] {
+        let credentials = configured(&credentials).unwrap();
+        assert_eq!(
+            credentials.environment_variables(),
+            [(path.to_owned(), name)]
+        );
+    }
+    let without = configured(&json!({"type": "metadata"})).unwrap();
+    assert!(without.environment_variables().is_empty());
+}
+
+#[test]
+fn what_names_no_variable_says_so() {
+    let found = [
+        json!({"env": ""}),
+        json!({"env": "A=B"}),
+        json!({"env": "A\0B"}),
+        json!({"env": ["A"]}),
+        json!({"env": "A", "file": "/key.json"}),
+    ]
+    .map(|key| configured(&json!({"type": "service_account_key", "key": key})).unwrap_err());
+    insta::assert_snapshot!(found.join("\n"), @r"
+    credentials.key.env: is no environment variable's name
+    credentials.key.env: is no environment variable's name
+    credentials.key.env: is no environment variable's name
+    credentials.key.env: is no environment variable's name
+    credentials.key: has other fields beside `env`; leave them out
+    ");
+}
+
+#[test]
+fn a_file_of_another_type_says_where_it_belongs() {
+    let found = [
+        ("key", "external_account"),
+        ("config", "service_account"),
+        ("config", "impersonated_service_account"),
+        ("config", "authorized_user"),
+        ("config", "external_account_authorized_user"),
+        ("config", "s3cret"),
+    ]
+    .map(|(field, kind)| {
+        let credentials = match field {
+            "key" => json!({"type": "service_account_key", "key": {"type": kind}}),
+            _ => json!({"type": "federation", "config": {"type": kind}}),
+        };
+        let problems = configured(&credentials).unwrap_err();
+        problems.lines().next().unwrap().to_owned()
+    });
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    credentials.key.type: found "external_account", expected "service_account": credentials.type for it is "federation"
+    credentials.config.type: found "service_account", expected "external_account": credentials.type for it is "service_account_key"
+    credentials.config.type: found "impersonated_service_account", expected "external_account": write credentials.type "impersonation" with the account and a source; a person's own login does not belong into a proxy
+    credentials.config.type: found "authorized_user", expected "external_account": that is a person's own login, which can't make ID tokens; make a service account and use impersonation, federation or its key
+    credentials.config.type: found "external_account_authorized_user", expected "external_account": that is a person's own login; use federation
+    credentials.config.type: found another type, expected "external_account"
+    "#);
+}
+
+#[test]
+fn a_header_for_the_subjects_server_is_one() {
+    let with_headers = |headers: Value| {
+        let source = json!({"url": "https://subject.example.com/", "headers": headers});
+        configured(&json!({"type": "federation", "config": external_account_file(source)}))
+    };
+    assert!(with_headers(json!({"X-a_b.1": "a b!", "empty": ""})).is_ok());
+    let refused = [
+        json!({"": "s3cret"}),
+        json!({"a b": "s3cret"}),
+        json!({"a": "s3cret\r\nb: c"}),
+        json!({"a": ["s3cret"]}),
+    ];
+    for headers in refused {
+        assert_eq!(
+            with_headers(headers.clone()).unwrap_err(),
+            "credentials.config.credential_source.headers: holds a name or a value that is no header's",
+            "{headers}"
+        );
+    }
+}
+
+#[test]
+fn each_kind_names_the_clusters_that_it_calls() {
+    let file = external_account_file(json!({"url": "https://subject.example.com/"}));
+    let source = json!({
+        "type": "federation", "config": file, "cluster": "sts", "subject_cluster": "subject",
+    });
+    let mut federation = source.clone();
+    federation["iam_cluster"] = json!("iam");
+    let mut without_account = federation.clone();
+    without_account["config"]["service_account_impersonation_url"] = Value::Null;
+    let mut by_program = federation.clone();
+    by_program["subject_token"] = json!("program");
+    let key = json!({"type": "service_account_key", "key": key_file(), "cluster": "oauth2"});
+    let told = [
+        json!({"type": "metadata", "cluster": "metadata"}),
+        impersonation(key),
+        impersonation(source),
+        federation,
+        without_account,
+        by_program,
+    ]
+    .map(|credentials| {
+        let credentials = configured(&credentials).unwrap();
+        let fields = credentials.clusters().into_iter().map(|field| {
+            let scheme = match field.is_plain {
+                Some(true) => "http",
+                Some(false) => "https",
+                None => "either",
+            };
+            let need = if field.is_required {
+                "required"
+            } else {
+                "optional"
+            };
+            format!(
+                "{} = {} ({scheme}, {need})",
+                field.path,
+                field.name.unwrap()
+            )
+        });
+        let fields: Vec<_> = fields.collect();
+        assert!(
+            credentials
+                .clone()
+                .without_clusters()
+                .clusters()
+                .iter()
+                .all(|field| field.name.is_none())
+        );
+        fields.join(", ")
+    });
+    insta::assert_snapshot!(told.join("\n"), @r"
+    credentials.cluster = metadata (http, required)
+    credentials.cluster = iam (https, required), credentials.source.cluster = oauth2 (https, required)
+    credentials.cluster = iam (https, required), credentials.source.cluster = sts (https, required), credentials.source.subject_cluster = subject (either, required)
+    credentials.cluster = sts (https, required), credentials.subject_cluster = subject (either, required), credentials.iam_cluster = iam (https, required)
+    credentials.cluster = sts (https, required), credentials.subject_cluster = subject (either, required), credentials.iam_cluster = iam (https, optional)
+    credentials.cluster = sts (https, required), credentials.subject_cluster = subject (either, optional), credentials.iam_cluster = iam (https, required)
+    ");
+}
+
+#[cfg(not(target_family = "wasm"))]
+#[test]
+fn only_a_process_of_the_machine_starts_programs_and_asks_aws() {
+    let aws = json!({
+        "environment_id": "aws1",
+        "regional_cred_verification_url":
+            "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15",
+    });
+    for source in [aws, json!({"executable": {"command": "get"}})] {
+        let Value::Object(file) = external_account_file(source) else {
+            unreachable!()
+        };
+        for (asker, is_allowed) in [(Asker::Process, true), (Asker::Proxy, false)] {
+            let mut problems = Problems::default();
+            let read = external_account(&Fields(&file), &mut problems, asker);
+            assert_eq!(problems.into_result().is_ok(), is_allowed, "{asker:?}");
+            let subject = read.map(|file| file.subject);
+            let is_local = matches!(subject, Some(Subject::Local(_)));
+            assert_eq!(is_local, is_allowed, "{asker:?}");
+        }
+    }
+}
