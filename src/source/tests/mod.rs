@@ -3,6 +3,7 @@
 mod federation;
 mod impersonation;
 pub(crate) mod key_file;
+mod outline;
 mod secrets;
 mod service_account;
 mod user;

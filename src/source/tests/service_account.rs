@@ -219,3 +219,18 @@ fn a_universe_is_a_domain() {
         }
     }
 }
+
+#[test]
+fn only_envoys_own_answer_is_a_callout_that_timed_out() {
+    let (source, wanted) = (key(), id_token());
+    let (_, leg) = exchange(&source, &wanted);
+    let failed = |body| told(source.proceed(&leg, answer(504, body), &order(&wanted)));
+    assert_eq!(
+        failed("upstream request timeout"),
+        "callout_timeout (may pass): token endpoint: no answer within callout_timeout"
+    );
+    assert_eq!(
+        failed("upstream request timeout of another"),
+        "server_error (may pass): token endpoint: 504"
+    );
+}
