@@ -144,6 +144,13 @@ fn callouts_get_four_fifths_of_the_timeout_but_no_more_than_a_minute() {
 }
 
 #[test]
+fn a_callout_may_take_all_of_the_timeout() {
+    let same = serde_json::json!({"timeout": "3s", "callout_timeout": "3s"});
+    let timing = Config::from_value(with(same)).unwrap().timing;
+    assert_eq!(timing.callout_timeout, timing.timeout);
+}
+
+#[test]
 fn who_waits_for_another_time_waits_no_longer_for_a_callout() {
     let within = |timeout| Timing::of(Duration::from_secs(5)).within(Duration::from_secs(timeout));
     let timing = |it: Timing| (it.timeout.as_secs(), it.callout_timeout.as_secs());

@@ -338,7 +338,10 @@ mod tests {
             let find = |name| index.find(&rules, &Asked::new(&Head(name, "a.com".to_owned())));
             assert_eq!(find(format!("c{n}")), Some(0));
             assert_eq!(find(format!("d{n}")), None);
-            assert!(index.remembered.borrow().len() <= REMEMBERED_CLUSTERS);
+            let remembered = index.remembered.borrow();
+            assert!(remembered.len() <= REMEMBERED_CLUSTERS);
+            // It is emptied only when it is full.
+            assert_eq!(remembered.len(), (2 * n + 1) % REMEMBERED_CLUSTERS + 1);
         }
     }
 }

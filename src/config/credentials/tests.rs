@@ -105,6 +105,63 @@ fn a_file_of_another_type_says_where_it_belongs() {
 }
 
 #[test]
+fn a_variable_without_a_file_is_told_by_its_name() {
+    let told = |text: Option<&str>| {
+        let key = json!({"type": "service_account_key", "key": {"env": "KEY"}});
+        let config = json!({
+            "credentials": key,
+            "audiences": [{"cluster": "x", "audience": "https://x.example.com"}],
+        });
+        let source = Config::from_value(config)
+            .unwrap()
+            .source(&|_| text.map(str::to_owned));
+        source.unwrap_err().to_string()
+    };
+    let found = [
+        None,
+        Some(" "),
+        Some("s3cret"),
+        Some(r#"{"type": "service_account", "private_key": ""}"#),
+    ]
+    .map(told);
+    insta::assert_snapshot!(found.join("\n"), @r"
+    credentials.key: the environment variable KEY is not set, or empty; in Envoy it has to be named in vm_config.environment_variables.host_env_keys
+    credentials.key: the environment variable KEY is not set, or empty; in Envoy it has to be named in vm_config.environment_variables.host_env_keys
+    credentials.key: the environment variable KEY is neither JSON nor its base64
+    credentials.key: the environment variable KEY: client_email is missing
+    credentials.key: the environment variable KEY: token_uri is missing
+    credentials.key: the environment variable KEY: private_key is empty
+    ");
+}
+
+#[test]
+fn an_account_is_a_name_at_one_domain() {
+    let account = |email: &str| configured(&json!({"type": "metadata", "service_account": email}));
+    assert!(account(ACCOUNT).is_ok());
+    for wrong in ["@b", "a@", "a@b@c", "a b@c"] {
+        let problem = account(wrong).unwrap_err();
+        assert!(problem.contains("is no service account"), "{problem}");
+    }
+}
+
+#[test]
+fn a_program_that_brings_the_subject_token_is_told_with_the_field_that_says_so() {
+    let file = external_account_file(json!({}));
+    let federation = json!({"type": "federation", "config": file, "subject_token": "program"});
+    for (credentials, path) in [
+        (federation.clone(), Some("credentials.subject_token")),
+        (
+            impersonation(federation),
+            Some("credentials.source.subject_token"),
+        ),
+        (json!({"type": "metadata"}), None),
+    ] {
+        let asks = configured(&credentials).unwrap().asks_program();
+        assert_eq!(asks.as_deref(), path);
+    }
+}
+
+#[test]
 fn a_header_for_the_subjects_server_is_one() {
     let with_headers = |headers: Value| {
         let source = json!({"url": "https://subject.example.com/", "headers": headers});
