@@ -251,6 +251,7 @@ fn no_more_audiences_wait_than_are_remembered() {
         let answer = vm.ask_for(&format!("https://{n}.a.run.app"));
         assert!(matches!(answer, Answer::Pending));
     }
+    assert_eq!(vm.authenticator.derived_audiences(), 1000);
     let Answer::Denied(denial) = vm.ask_for("https://1000.a.run.app") else {
         panic!("one more waits");
     };

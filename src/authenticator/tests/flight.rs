@@ -261,3 +261,52 @@ fn that_a_server_does_not_look_like_google_s_is_said_once() {
     }
     assert_eq!(remarks, 1);
 }
+
+/// Answers a minute apart that never come, and when the next attempt follows the last one.
+fn retry_after_many_failures(somebody_waits: bool) -> Duration {
+    let (store, mut vm) = (MemoryStore::default(), vm(1));
+    let mut retry = Duration::ZERO;
+    for minute in 0..10 {
+        let now = at(Duration::from_secs(60 * minute));
+        let answer = fetch(&mut vm, &store, now);
+        if !somebody_waits {
+            vm.handle_cancel(RequestId(1));
+        }
+        vm.handle_response(answer, Err(CalloutError::Unreachable), &store, now);
+        vm.handle_cancel(RequestId(1));
+        while let Some(output) = vm.poll_output() {
+            if let Output::Event(Event::FetchFailed { retry_in, .. }) = output {
+                retry = retry_in;
+            }
+        }
+    }
+    retry
+}
+
+#[test]
+fn an_ill_server_is_tried_each_second_only_while_somebody_waits() {
+    let second = Duration::from_secs(1);
+    assert!(retry_after_many_failures(true) <= second);
+    assert!(retry_after_many_failures(false) > second);
+}
+
+#[test]
+fn another_s_token_ends_the_trouble_that_came_before_it() {
+    let store = MemoryStore::default();
+    let (mut failed, mut other) = (vm(1), vm(2));
+    let answer = fetch(&mut failed, &store, at(Duration::ZERO));
+    failed.handle_response(
+        answer,
+        Err(CalloutError::Unreachable),
+        &store,
+        at(Duration::ZERO),
+    );
+    let later = at(Duration::from_secs(60));
+    let answer = fetch(&mut other, &store, later);
+    other.handle_response(answer, Ok(token(3600)), &store, later);
+    let id = failed.entries.literal_id(0).unwrap();
+    let is_ill = |vm: &Authenticator| vm.entries.get(id).unwrap().failure.is_some();
+    assert!(is_ill(&failed));
+    failed.handle_request(RequestId(2), &Target::Literal(0), &store, later);
+    assert!(!is_ill(&failed));
+}
