@@ -4,7 +4,7 @@ use super::key_file::key_file;
 use super::*;
 use crate::config::Credentials;
 
-fn kinds() -> [Source; 5] {
+fn kinds() -> [Source; 6] {
     let key = json!({"type": "service_account_key", "key": key_file(), "cluster": "oauth2"});
     let login = Credentials::from_file(&user::file("1//refresh").to_string()).unwrap();
     let mut federation = json!({
@@ -13,8 +13,12 @@ fn kinds() -> [Source; 5] {
     });
     let json_subject = source(federation.clone());
     federation["config"]["credential_source"]["format"] = Value::Null;
+    let metadata = json!({"type": "metadata", "cluster": "metadata"});
     [
         source(key.clone()),
+        source(json!({
+            "type": "impersonation", "service_account": ACCOUNT, "cluster": "iam", "source": metadata,
+        })),
         source(json!({
             "type": "impersonation", "service_account": ACCOUNT, "cluster": "iam", "source": key,
         })),
@@ -28,17 +32,20 @@ fn kinds() -> [Source; 5] {
 fn each_callout_of_a_token_is_told_in_its_order() {
     let told = kinds().map(|source| {
         let requests = source.outline(&id_token(), Duration::from_secs(4));
-        let told = requests
-            .iter()
-            .map(|request| format!("{} ({})", request.authority, request.cluster));
+        let told = requests.iter().map(|request| {
+            let path = request.path.split('?').next().unwrap();
+            let action = path.rsplit(['/', ':']).next().unwrap();
+            format!("{} ({}) {action}", request.authority, request.cluster)
+        });
         told.collect::<Vec<_>>().join(", ")
     });
     insta::assert_snapshot!(told.join("\n"), @r"
-    oauth2.googleapis.com (oauth2)
-    oauth2.googleapis.com (oauth2), iamcredentials.googleapis.com (iam)
-    169.254.169.254 (subject), sts.googleapis.com (sts), iamcredentials.googleapis.com (iam)
-    169.254.169.254 (subject), sts.googleapis.com (sts), iamcredentials.googleapis.com (iam)
-    oauth2.googleapis.com (), iamcredentials.googleapis.com ()
+    oauth2.googleapis.com (oauth2) token
+    metadata.google.internal (metadata) token, iamcredentials.googleapis.com (iam) generateIdToken
+    oauth2.googleapis.com (oauth2) token, iamcredentials.googleapis.com (iam) generateIdToken
+    169.254.169.254 (subject) token, sts.googleapis.com (sts) token, iamcredentials.googleapis.com (iam) generateIdToken
+    169.254.169.254 (subject) token, sts.googleapis.com (sts) token, iamcredentials.googleapis.com (iam) generateIdToken
+    oauth2.googleapis.com () token, iamcredentials.googleapis.com () generateIdToken
     ");
 }
 
@@ -47,6 +54,7 @@ fn the_server_that_gives_the_token_has_a_name() {
     let servers = kinds().map(|source| source.server());
     insta::assert_snapshot!(servers.join("\n"), @r#"
     the token endpoint oauth2.googleapis.com (cluster "oauth2")
+    iamcredentials.googleapis.com for caller@project.iam.gserviceaccount.com (cluster "iam")
     iamcredentials.googleapis.com for caller@project.iam.gserviceaccount.com (cluster "iam")
     iamcredentials.googleapis.com for caller@project.iam.gserviceaccount.com (cluster "iam")
     iamcredentials.googleapis.com for caller@project.iam.gserviceaccount.com (cluster "iam")
