@@ -184,6 +184,56 @@ fn a_header_for_the_subjects_server_is_one() {
 }
 
 #[test]
+fn a_subject_token_is_text_unless_the_file_says_json() {
+    let with_format = |format: Value| {
+        let source = json!({"url": "https://subject.example.com/", "format": format});
+        configured(&json!({"type": "federation", "config": external_account_file(source)}))
+    };
+    for format in [
+        Value::Null,
+        json!({}),
+        json!({"type": "text"}),
+        json!({"type": "json", "subject_token_field_name": "id_token"}),
+    ] {
+        assert!(with_format(format.clone()).is_ok(), "{format}");
+    }
+    let found = [
+        json!("text"),
+        json!({"type": "xml"}),
+        json!({"type": "json"}),
+        json!({"type": "json", "subject_token_field_name": ""}),
+    ]
+    .map(|format| with_format(format).unwrap_err());
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    credentials.config.credential_source.format: found a string, expected an object
+    credentials.config.credential_source.format.type: is neither "text" nor "json"
+    credentials.config.credential_source.format.subject_token_field_name: is missing; the token is in a field of the JSON
+    credentials.config.credential_source.format.subject_token_field_name: is missing; the token is in a field of the JSON
+    "#);
+}
+
+#[test]
+fn the_account_of_a_federation_stands_at_the_end_of_its_url() {
+    for end in [
+        "caller:generateAccessToken",
+        "a@b:generateIdToken",
+        ":generateAccessToken",
+    ] {
+        let mut file = external_account_file(json!({"url": "https://subject.example.com/"}));
+        file["service_account_impersonation_url"] =
+            format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{end}")
+                .into();
+        let credentials = json!({"type": "federation", "config": file});
+        assert_eq!(
+            configured(&credentials).unwrap_err(),
+            "credentials.config.service_account_impersonation_url: does not end with an account's email and \
+             \":generateAccessToken\", as gcloud writes it",
+            "{end}"
+        );
+    }
+}
+
+#[test]
 fn each_kind_names_the_clusters_that_it_calls() {
     let file = external_account_file(json!({"url": "https://subject.example.com/"}));
     let source = json!({
@@ -265,4 +315,23 @@ fn only_a_process_of_the_machine_starts_programs_and_asks_aws() {
             assert_eq!(is_local, is_allowed, "{asker:?}");
         }
     }
+}
+
+#[cfg(not(target_family = "wasm"))]
+#[test]
+fn a_process_reads_files_but_makes_no_tls_of_its_own() {
+    let read = |source: Value, asker| {
+        let Value::Object(file) = external_account_file(source) else {
+            unreachable!()
+        };
+        let mut problems = Problems::default();
+        let read = external_account(&Fields(&file), &mut problems, asker);
+        problems.into_result().is_ok() && read.is_some()
+    };
+    let file = json!({"file": "/var/run/token"});
+    assert!(read(file.clone(), Asker::Process));
+    assert!(!read(file, Asker::Proxy));
+    let certificate = json!({"url": "https://subject.example.com/", "certificate": {}});
+    assert!(!read(certificate.clone(), Asker::Process));
+    assert!(!read(certificate, Asker::Proxy));
 }
