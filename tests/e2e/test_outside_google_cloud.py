@@ -20,6 +20,7 @@ from harness.client import Answer, at_once
 from harness.emulator import LOGIN, Emulator
 from harness.envoy import Envoy
 from harness.names import Fresh, Service
+from harness.neighbour import Neighbour, of_federation
 from harness.sidecar import LISTENER, Launch, Sidecar
 from harness.tokens import JWT, bearer
 from harness.upstream import Upstream
@@ -174,6 +175,25 @@ def test_a_cold_stampede_makes_one_exchange(
     assert {answer.claims["aud"] for answer in answers} == {service.audience}
     calls = {endpoint: len(google.emulator.calls_of(endpoint)) - before[endpoint] for endpoint in expected}
     assert calls == expected
+
+
+def test_an_exchange_whose_record_a_neighbour_garbles_between_its_legs_goes_on(
+    launch: Launch, google: Google, service: Service
+) -> None:
+    layout = google.layout(FEDERATION, prefetch=False)
+    sidecar = launch(LISTENER, workers=2, **layout, filters_before=[Neighbour.http_filter()])
+    neighbour, emulator = Neighbour(sidecar), google.emulator
+    record = of_federation(google.external_account, "sts", "subject", "https://www.googleapis.com/auth/iam")
+    before = {leg: len(emulator.calls_of(leg)) for leg in ("subject", "sts")}
+    with emulator.fault(endpoint="subject", delay="700ms"), emulator.fault(endpoint="sts", delay="700ms"):
+        waiting = sidecar.start_request(service.host)
+        for leg, calls in before.items():
+            eventually(lambda: len(emulator.calls_of(leg)) > calls, f"the leg {leg}")
+            # Else it would be another record that is garbled.
+            assert neighbour.read(record)["lease"]
+            neighbour.write(record, b"boo")
+        assert waiting.result().claims["aud"] == service.audience
+    assert {leg: len(emulator.calls_of(leg)) - calls for leg, calls in before.items()} == {"subject": 1, "sts": 1}
 
 
 def test_one_access_token_serves_all_audiences(launch: Launch, google: Google, fresh: Fresh) -> None:

@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from harness import tokens
-from harness.bootstrap import NEIGHBOUR_MODULE, Cluster, Plugin, route, virtual_host
+from harness.bootstrap import Cluster, Plugin, route, virtual_host
 from harness.client import at_once
 from harness.emulator import Emulator
 from harness.names import Fresh
-from harness.process import built
+from harness.neighbour import Neighbour, of_metadata
 from harness.sidecar import LISTENER, SETTINGS, UPSTREAM, Launch, Sidecar
 from harness.tokens import bearer, claims
 from harness.upstream import Upstream
@@ -111,32 +110,6 @@ def test_plugins_with_the_same_need_share_a_token(launch: Launch, emulator: Emul
     assert len(emulator.calls(audience)) == 1
 
 
-class Neighbour:
-    """Another plugin of the same vm_id, that writes where it should not."""
-
-    PLUGIN = Plugin({}, "neighbour", module=NEIGHBOUR_MODULE)
-
-    def __init__(self, sidecar: Sidecar) -> None:
-        self._sidecar = sidecar
-
-    @staticmethod
-    def key(audience: str) -> str:
-        """Where the record of a literal audience is; the identity is cluster and account."""
-        return f"invoker/1/token/metadata\nmetadata\ndefault\n{audience}"
-
-    def read(self, key: str) -> dict[str, Any]:
-        answer = self._sidecar.request("profiles.test", headers=[("x-neighbour-get", quote(key))])
-        assert answer.status == 200, f"no record {key!r}"
-        return dict(json.loads(answer.content))
-
-    def write(self, key: str, value: bytes) -> None:
-        headers = [("x-neighbour-set", quote(key, safe="{}")), ("x-neighbour-value", quote(value))]
-        assert self._sidecar.request("profiles.test", headers=headers).status == 200
-
-    def wake(self, queue: str) -> bool:
-        return self._sidecar.request("profiles.test", headers=[("x-neighbour-wake", queue)]).status == 200
-
-
 # Enough for all Envoys, whose tests share the metadata server.
 SERVICES = 120
 
@@ -144,7 +117,6 @@ SERVICES = 120
 @pytest.fixture(scope="module")
 def sidecar(launch_shared: Launch) -> Sidecar:
     """Many literal audiences, so that each test finds a cold one, and all derived ones."""
-    built(NEIGHBOUR_MODULE)
     literals = [
         {"authority": f"s{number}.literal.test", "audience": f"https://s{number}.literal.test"}
         for number in range(SERVICES)
@@ -154,7 +126,7 @@ def sidecar(launch_shared: Launch) -> Sidecar:
         workers=4,
         rules=[*literals, {"authority": "*.derived.test", "audience": "https://{authority}"}],
         virtual_hosts=[virtual_host("all", ["*"], [route("profiles")])],
-        filters_before=[Neighbour.PLUGIN.http_filter()],
+        filters_before=[Neighbour.http_filter()],
     )
 
 
@@ -170,14 +142,14 @@ def record(sidecar: Sidecar, emulator: Emulator, services: Iterator[str]) -> dic
     host = next(services)
     with emulator.fault(audience=f"https://{host}", status=403):
         assert sidecar.request(host).status == 500
-    failure = neighbour.read(Neighbour.key(f"https://{host}"))["failure"]
+    failure = neighbour.read(of_metadata(f"https://{host}"))["failure"]
     host = next(services)
     with emulator.fault(audience=f"https://{host}", delay="1s"):
         waiting = sidecar.start_request(host)
         emulator.wait_for_calls(f"https://{host}", 1)
-        lease = neighbour.read(Neighbour.key(f"https://{host}"))["lease"]
+        lease = neighbour.read(of_metadata(f"https://{host}"))["lease"]
         assert waiting.result().status == 200
-    record = neighbour.read(Neighbour.key(f"https://{host}"))
+    record = neighbour.read(of_metadata(f"https://{host}"))
     assert record["token"]["jwt"].startswith("eyJ")
     return {**record, "lease": lease, "failure": failure}
 
@@ -226,7 +198,7 @@ def test_what_a_neighbour_writes_into_our_records_changes_nothing(
 ) -> None:
     neighbour, host = Neighbour(sidecar), next(services)
     audience = f"https://{host}"
-    key = Neighbour.key(audience)
+    key = of_metadata(audience)
     value = evil(record, audience)
     if isinstance(value, dict):
         value = json.dumps({"key": key.removeprefix("invoker/1/token/"), **value}).encode()

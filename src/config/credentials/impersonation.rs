@@ -40,7 +40,7 @@ struct Raw {
 const SOURCES: [&str; 3] = [METADATA, SERVICE_ACCOUNT_KEY, FEDERATION];
 
 /// More than any chain of accounts has.
-const MAX_DELEGATES: usize = 16;
+pub(super) const MAX_DELEGATES: usize = 16;
 
 pub(super) fn read(
     place: &str,

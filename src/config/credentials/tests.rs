@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::federation::{Asker, external_account};
 use super::file::Fields;
+use super::impersonation::MAX_DELEGATES;
 use super::*;
 use crate::config::Config;
 use crate::source::federation::Subject;
@@ -159,6 +160,28 @@ fn a_program_that_brings_the_subject_token_is_told_with_the_field_that_says_so()
         let asks = configured(&credentials).unwrap().asks_program();
         assert_eq!(asks.as_deref(), path);
     }
+}
+
+#[test]
+fn an_impersonation_goes_to_an_account_through_a_few_others() {
+    let through = |delegates: Vec<&str>| {
+        let mut credentials = impersonation(json!({"type": "metadata"}));
+        credentials["delegates"] = json!(delegates);
+        configured(&credentials).map(drop)
+    };
+    assert_eq!(through(vec![ACCOUNT; MAX_DELEGATES]), Ok(()));
+    let mut nobody = impersonation(json!({"type": "metadata"}));
+    nobody["service_account"] = json!("caller");
+    let found = [
+        through(vec![ACCOUNT; MAX_DELEGATES + 1]).unwrap_err(),
+        through(vec![ACCOUNT, "hop"]).unwrap_err(),
+        configured(&nobody).unwrap_err(),
+    ];
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    credentials.delegates: holds more than 16 accounts
+    credentials.delegates[1]: "hop" is no service account; write its email, such as "caller@my-project.iam.gserviceaccount.com"
+    credentials.service_account: "caller" is no service account; write its email, such as "caller@my-project.iam.gserviceaccount.com"
+    "#);
 }
 
 #[test]
