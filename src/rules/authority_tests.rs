@@ -184,3 +184,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_pattern_is_told_as_it_was_written_and_its_host_is_compared_without_the_port() {
+    assert_eq!(pattern("*.Run.App:8443").as_str(), "*.Run.App:8443");
+    let matches_host =
+        |host: &str| pattern("*.run.app:8443").matches_host(&Authority::parse(host).unwrap());
+    assert!(matches_host("a.run.app") && matches_host("a.run.app:9000"));
+    assert!(!matches_host("run.app") && !matches_host("a.example.com"));
+}
