@@ -154,6 +154,12 @@ mod tests {
         assert!(problem("/a/re*").ends_with(r#"write "/a""#));
         assert!(problem("/*").ends_with(r#"write "/""#));
         assert!(problem("/a?b").starts_with(r#""/a?b" has '?' in it"#));
+        for blank in ["/a b", "/a\tb", "/a\0b", "/a\u{7f}"] {
+            let character = blank.chars().nth(2).unwrap();
+            let told = format!("{blank:?} has {character:?} in it");
+            assert!(problem(blank).starts_with(&told), "{told}");
+        }
         assert!(problem("").starts_with("is empty"));
+        assert_eq!(PathPrefix::parse("/a/").unwrap().as_str(), "/a/");
     }
 }
