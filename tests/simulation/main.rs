@@ -22,13 +22,18 @@ mod server;
 mod store;
 mod world;
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use world::World;
+use invoker::audience::Audience;
+use invoker::source::Source;
+use invoker::store::RecordKey;
+use kinds::Kind;
+use world::{DERIVED, World};
 
 const DEFAULT_SEEDS: u64 = 3000;
 
@@ -91,6 +96,24 @@ fn play(seeds: u64) -> world::Totals {
         }
         total
     })
+}
+
+#[test]
+fn each_derived_audience_has_a_slot_of_its_own() {
+    for kind in Kind::ALL {
+        let identity = Source::new(&kind.credentials(), &|_| None)
+            .unwrap()
+            .identity();
+        let slots = DERIVED.map(|audience| {
+            let audience = Audience::parse(audience).unwrap();
+            RecordKey::derived(&identity, &audience.into()).name
+        });
+        let shared = slots.iter().collect::<BTreeSet<_>>().len() < slots.len();
+        assert!(
+            !shared,
+            "take other audiences: with {kind:?} they are in {slots:?}"
+        );
+    }
 }
 
 #[test]
