@@ -180,12 +180,12 @@ def test_a_cold_stampede_makes_one_exchange(
 def test_an_exchange_whose_record_a_neighbour_garbles_between_its_legs_goes_on(
     launch: Launch, google: Google, service: Service
 ) -> None:
-    layout = google.layout(FEDERATION, prefetch=False)
+    layout = google.layout(FEDERATION, prefetch=False, timeout="20s", callout_timeout="10s")
     sidecar = launch(LISTENER, workers=2, **layout, filters_before=[Neighbour.http_filter()])
     neighbour, emulator = Neighbour(sidecar), google.emulator
     record = of_federation(google.external_account, "sts", "subject", "https://www.googleapis.com/auth/iam")
     before = {leg: len(emulator.calls_of(leg)) for leg in ("subject", "sts")}
-    with emulator.fault(endpoint="subject", delay="700ms"), emulator.fault(endpoint="sts", delay="700ms"):
+    with emulator.fault(endpoint="subject", delay="2s"), emulator.fault(endpoint="sts", delay="2s"):
         waiting = sidecar.start_request(service.host)
         for leg, calls in before.items():
             eventually(lambda: len(emulator.calls_of(leg)) > calls, f"the leg {leg}")
