@@ -1,4 +1,4 @@
-//! Each kind's servers, and the callouts that a token takes.
+//! Each kind's account, its servers, and the callouts that a token takes.
 
 use super::key_file::key_file;
 use super::*;
@@ -60,4 +60,11 @@ fn the_server_that_gives_the_token_has_a_name() {
     iamcredentials.googleapis.com for caller@project.iam.gserviceaccount.com (cluster "iam")
     iamcredentials.googleapis.com for caller@project.iam.gserviceaccount.com
     "#);
+}
+
+#[test]
+fn each_kind_with_an_account_says_whose_tokens_it_brings() {
+    for source in kinds() {
+        assert_eq!(source.account(), Some(ACCOUNT), "{}", source.identity());
+    }
 }
