@@ -9,30 +9,35 @@ use super::*;
 use crate::config::Config;
 use crate::source::federation::Subject;
 use crate::source::tests::key_file::key_file;
+use crate::source::tests::{ACCOUNT, federation};
 
-const ACCOUNT: &str = "caller@project.iam.gserviceaccount.com";
-
-fn configured(credentials: &Value) -> Result<Credentials, String> {
+fn config(credentials: &Value) -> Result<Config, String> {
     let config = json!({
         "credentials": credentials,
         "audiences": [{"cluster": "x", "audience": "https://x.example.com"}],
     });
-    Config::from_value(config)
-        .map(|config| config.credentials)
-        .map_err(|errors| errors.to_string())
+    Config::from_value(config).map_err(|errors| errors.to_string())
+}
+
+fn configured(credentials: &Value) -> Result<Credentials, String> {
+    config(credentials).map(|config| config.credentials)
 }
 
 fn external_account_file(source: Value) -> Value {
-    json!({
-        "type": "external_account",
-        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/provider",
-        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "token_url": "https://sts.googleapis.com/v1/token",
-        "credential_source": source,
-        "service_account_impersonation_url": format!(
-            "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"
-        ),
-    })
+    let mut file = federation::file();
+    file["credential_source"] = source;
+    file
+}
+
+/// How somebody reads a file with this source, if nothing in it is wrong.
+#[cfg(not(target_family = "wasm"))]
+fn read_as(asker: Asker, source: &Value) -> Option<Subject> {
+    let file = external_account_file(source.clone());
+    let mut problems = Problems::default();
+    let read = external_account(&Fields(file.as_object()?), &mut problems, asker);
+    let is_right = problems.into_result().is_ok();
+    assert_eq!(read.is_some(), is_right, "{asker:?}: {source}");
+    read.map(|file| file.subject)
 }
 
 fn impersonation(source: Value) -> Value {
@@ -109,13 +114,7 @@ fn a_file_of_another_type_says_where_it_belongs() {
 fn a_variable_without_a_file_is_told_by_its_name() {
     let told = |text: Option<&str>| {
         let key = json!({"type": "service_account_key", "key": {"env": "KEY"}});
-        let config = json!({
-            "credentials": key,
-            "audiences": [{"cluster": "x", "audience": "https://x.example.com"}],
-        });
-        let source = Config::from_value(config)
-            .unwrap()
-            .source(&|_| text.map(str::to_owned));
+        let source = config(&key).unwrap().source(&|_| text.map(str::to_owned));
         source.unwrap_err().to_string()
     };
     let found = [
@@ -326,35 +325,21 @@ fn only_a_process_of_the_machine_starts_programs_and_asks_aws() {
             "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15",
     });
     for source in [aws, json!({"executable": {"command": "get"}})] {
-        let Value::Object(file) = external_account_file(source) else {
-            unreachable!()
-        };
-        for (asker, is_allowed) in [(Asker::Process, true), (Asker::Proxy, false)] {
-            let mut problems = Problems::default();
-            let read = external_account(&Fields(&file), &mut problems, asker);
-            assert_eq!(problems.into_result().is_ok(), is_allowed, "{asker:?}");
-            let subject = read.map(|file| file.subject);
-            let is_local = matches!(subject, Some(Subject::Local(_)));
-            assert_eq!(is_local, is_allowed, "{asker:?}");
-        }
+        assert!(matches!(
+            read_as(Asker::Process, &source),
+            Some(Subject::Local(_))
+        ));
+        assert!(read_as(Asker::Proxy, &source).is_none());
     }
 }
 
 #[cfg(not(target_family = "wasm"))]
 #[test]
 fn a_process_reads_files_but_makes_no_tls_of_its_own() {
-    let read = |source: Value, asker| {
-        let Value::Object(file) = external_account_file(source) else {
-            unreachable!()
-        };
-        let mut problems = Problems::default();
-        let read = external_account(&Fields(&file), &mut problems, asker);
-        problems.into_result().is_ok() && read.is_some()
-    };
     let file = json!({"file": "/var/run/token"});
-    assert!(read(file.clone(), Asker::Process));
-    assert!(!read(file, Asker::Proxy));
+    assert!(read_as(Asker::Process, &file).is_some());
+    assert!(read_as(Asker::Proxy, &file).is_none());
     let certificate = json!({"url": "https://subject.example.com/", "certificate": {}});
-    assert!(!read(certificate.clone(), Asker::Process));
-    assert!(!read(certificate, Asker::Proxy));
+    assert!(read_as(Asker::Process, &certificate).is_none());
+    assert!(read_as(Asker::Proxy, &certificate).is_none());
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) fn file() -> Value {
+pub(crate) fn file() -> Value {
     json!({
         "type": "external_account",
         "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/provider",

@@ -1,6 +1,6 @@
 //! Each kind's exchanges, to the letter: what is sent, and what the answers mean.
 
-mod federation;
+pub(crate) mod federation;
 mod impersonation;
 pub(crate) mod key_file;
 mod outline;
@@ -25,7 +25,7 @@ use crate::url::Scheme;
 use crate::wanted::{Scopes, Wanted};
 
 const AUDIENCE: &str = "https://profiles.example.com/?a=b&c";
-const ACCOUNT: &str = "caller@project.iam.gserviceaccount.com";
+pub(crate) const ACCOUNT: &str = "caller@project.iam.gserviceaccount.com";
 const NOW: UnixTime = UnixTime::from_secs(1_790_000_000);
 
 fn source(credentials: Value) -> Source {
