@@ -44,6 +44,8 @@ class Envoy(Process):
     ) -> None:
         """``patience``: for how many seconds its start, or an answer of its admin page, is waited for."""
         self.may_crash = may_crash
+        # Only where a test is about Envoy's own loggers, which Invoker has no say in.
+        self.may_log_tokens = False
         self._admin_address = folder / "admin-address"
         super().__init__(
             [
@@ -148,16 +150,25 @@ class Envoy(Process):
         self.admin.close()
         Envoy.running.remove(self)
         if not self.may_crash:
-            self.assert_clean(self.log())
+            self.assert_no_crash(self.log())
             assert not ended_before, f"Envoy ended by itself, with {status}:\n{tail(self.log(), 15)}"
-        assert not JWT.search(self.log()), f"a token is in the log {self.log_path}"
+        if not self.may_log_tokens:
+            self.assert_no_token(self.log())
         return status
 
-    @staticmethod
-    def assert_clean(log: str) -> None:
+    @classmethod
+    def assert_clean(cls, log: str) -> None:
         """No crash, no token."""
+        cls.assert_no_crash(log)
+        cls.assert_no_token(log)
+
+    @staticmethod
+    def assert_no_crash(log: str) -> None:
         crashes = [line for line in log.splitlines() if any(crash.search(line) for crash in _CRASHES)]
         assert not crashes, "the log speaks of a crash:\n" + "\n".join(crashes[:10])
+
+    @staticmethod
+    def assert_no_token(log: str) -> None:
         assert not JWT.search(log), "a token is in the log"
 
 
