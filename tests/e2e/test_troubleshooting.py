@@ -244,7 +244,7 @@ def test_a_request_that_no_rule_matches(trouble: Trouble) -> None:
     sidecar = trouble.start(rules=[{"cluster": "search", "audience": trouble.audience}])
     assert sidecar.request("profiles.test").arrival.header("authorization") is None
     sidecar.envoy.wait_for_metric("requests.bypassed", 1)
-    sidecar.envoy.admin.post("/logging", params={"wasm": "debug"}).raise_for_status()
+    sidecar.envoy.log_at_debug("wasm")
     eventually(
         lambda: sidecar.request("profiles.test") and sidecar.envoy.log_lines("no token: no rule matches"),
         "the request to be named",

@@ -201,11 +201,7 @@ def test_envoy_s_own_log_of_requests_shows_the_token_in_the_listener_form(
 ) -> None:
     """Which is why the documentation raises the level of `wasm` and never that of every logger."""
     sidecar = launch(place, rules=[{"cluster": "profiles", "audience": fresh.audience("router")}])
-
-    def raise_level(of: str) -> None:
-        sidecar.envoy.admin.post("/logging", params={of: "debug"}).raise_for_status()
-
-    raise_level("wasm")
+    sidecar.envoy.log_at_debug("wasm")
     eventually(
         lambda: sidecar.request("profiles.test") and sidecar.envoy.log_lines(r"a token, says audiences\[0\]"),
         "the deciding rule to be named",
@@ -213,7 +209,7 @@ def test_envoy_s_own_log_of_requests_shows_the_token_in_the_listener_form(
     assert not JWT.search(sidecar.envoy.log())
 
     sidecar.envoy.may_log_tokens = place == LISTENER
-    raise_level("level")
+    sidecar.envoy.log_at_debug("level")
     token = bearer(sidecar.request("profiles.test").arrival.header("authorization"))
     sidecar.envoy.wait_for_log("router decoding headers")
     if place == LISTENER:

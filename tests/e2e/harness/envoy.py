@@ -131,6 +131,10 @@ class Envoy(Process):
         assert found
         return int(found.group(1)) * 1024
 
+    def log_at_debug(self, logger: str) -> None:
+        """``level`` is every logger, as on the admin page."""
+        self.admin.post("/logging", params={logger: "debug"}).raise_for_status()
+
     def log_lines(self, pattern: str) -> list[str]:
         return [line for line in self.log().splitlines() if re.search(pattern, line)]
 
@@ -149,11 +153,12 @@ class Envoy(Process):
         status = super().stop()
         self.admin.close()
         Envoy.running.remove(self)
+        log = self.log()
         if not self.may_crash:
-            self.assert_no_crash(self.log())
-            assert not ended_before, f"Envoy ended by itself, with {status}:\n{tail(self.log(), 15)}"
+            self.assert_no_crash(log)
+            assert not ended_before, f"Envoy ended by itself, with {status}:\n{tail(log, 15)}"
         if not self.may_log_tokens:
-            self.assert_no_token(self.log())
+            self.assert_no_token(log)
         return status
 
     @classmethod
